@@ -1,0 +1,286 @@
+//! All file access of the library: bounded reads, atomic writes, append-only journals, JSONL with line numbers.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// What went wrong with a file, and what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried: "read", "write", …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Larger than any such file may be.
+    #[error("{} holds {found} bytes, more than the {limit} that this kind of file may have", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        found: u64,
+        /// The largest size that is read.
+        limit: u64,
+    },
+    /// The content is not what the format asks for.
+    #[error("{}: {message}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the field where one is known.
+        message: String,
+    },
+    /// One line of a JSONL file is not what the format asks for.
+    #[error("{} line {line}: {message}", path.display())]
+    MalformedLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong, with the field where one is known.
+        message: String,
+    },
+}
+
+/// The largest text or JSON file that is read whole: 256 MiB.
+pub const TEXT_LIMIT: u64 = 256 << 20;
+
+fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> FileError {
+    let path = path.to_path_buf();
+    move |source| FileError::Io { action, path, source }
+}
+
+/// Reads a whole file of at most `limit` bytes.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let file = File::open(path).map_err(io("read", path))?;
+    let meta = file.metadata().map_err(io("read", path))?;
+    if meta.is_dir() {
+        let source = std::io::Error::new(std::io::ErrorKind::IsADirectory, "it is a folder");
+        return Err(FileError::Io { action: "read", path: path.to_path_buf(), source });
+    }
+    if meta.len() > limit {
+        return Err(FileError::TooLarge { path: path.to_path_buf(), found: meta.len(), limit });
+    }
+    let mut bytes = Vec::with_capacity(meta.len() as usize);
+    file.take(limit).read_to_end(&mut bytes).map_err(io("read", path))?;
+    Ok(bytes)
+}
+
+/// Reads a whole UTF-8 file of at most [`TEXT_LIMIT`] bytes; a byte-order mark is dropped.
+pub fn read_text(path: &Path) -> Result<String, FileError> {
+    let text = String::from_utf8(read(path, TEXT_LIMIT)?).map_err(|error| FileError::Malformed {
+        path: path.to_path_buf(),
+        message: format!("not UTF-8 text (first bad byte at offset {})", error.utf8_error().valid_up_to()),
+    })?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    })
+}
+
+/// Reads a JSON file.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
+    serde_json::from_str(&read_text(path)?)
+        .map_err(|error| FileError::Malformed { path: path.to_path_buf(), message: error.to_string() })
+}
+
+/// Reads a JSONL file; empty lines are skipped, a malformed line is named with its number and field.
+pub fn read_jsonl<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, FileError> {
+    let mut rows = Vec::new();
+    for (index, line) in read_text(path)?.lines().enumerate() {
+        if line.trim().is_empty() {
+            continue;
+        }
+        rows.push(serde_json::from_str(line).map_err(|error| FileError::MalformedLine {
+            path: path.to_path_buf(),
+            line: index + 1,
+            message: error.to_string(),
+        })?);
+    }
+    Ok(rows)
+}
+
+/// Maps a file into memory for reading (weights).
+pub fn map(path: &Path) -> Result<memmap2::Mmap, FileError> {
+    let file = File::open(path).map_err(io("read", path))?;
+    // SAFETY: the map is read-only; a file that another program truncates under it ends this process, as documented
+    // by memmap2. Checkpoints are not changed while they are in use.
+    #[allow(unsafe_code)]
+    unsafe { memmap2::Mmap::map(&file) }.map_err(io("map", path))
+}
+
+/// Writes a file so that it is either the old content or the new, never half of it: a sibling file is written,
+/// flushed to disk, and renamed. Missing parent folders are made.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    create_folder(folder)?;
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let partial = folder.join(format!(".{name}.{}.partial", std::process::id()));
+    let written = File::create(&partial)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&partial, path));
+    written.map_err(|source| {
+        // The partial file is ours alone; if it cannot be removed either, the first error is the one to tell.
+        let _ = fs::remove_file(&partial);
+        FileError::Io { action: "write", path: path.to_path_buf(), source }
+    })
+}
+
+/// Writes pretty JSON with a final newline, atomically.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|error| FileError::Malformed { path: path.to_path_buf(), message: error.to_string() })?;
+    text.push('\n');
+    write_atomic(path, text.as_bytes())
+}
+
+/// Writes one JSON value a line, atomically.
+pub fn write_jsonl<T: Serialize>(path: &Path, rows: &[T]) -> Result<(), FileError> {
+    let mut text = String::new();
+    for row in rows {
+        let line = serde_json::to_string(row)
+            .map_err(|error| FileError::Malformed { path: path.to_path_buf(), message: error.to_string() })?;
+        text.push_str(&line);
+        text.push('\n');
+    }
+    write_atomic(path, text.as_bytes())
+}
+
+/// Makes a folder and its parents.
+pub fn create_folder(path: &Path) -> Result<(), FileError> {
+    fs::create_dir_all(path).map_err(io("create folder", path))
+}
+
+/// Removes a file if it is there.
+pub fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(io("remove", path)),
+    }
+}
+
+/// Whether a file or folder is there.
+pub fn exists(path: &Path) -> bool {
+    path.exists()
+}
+
+/// The entries of a folder, sorted by name.
+pub fn list(path: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let mut entries = fs::read_dir(path)
+        .and_then(|entries| entries.map(|entry| entry.map(|e| e.path())).collect::<Result<Vec<_>, _>>())
+        .map_err(io("list", path))?;
+    entries.sort();
+    Ok(entries)
+}
+
+/// An append-only file of JSON lines that survives a kill at any byte: a half-written last line is dropped when the
+/// journal is opened again.
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+}
+
+impl Journal {
+    /// Opens or makes the journal and returns the rows that are complete in it.
+    pub fn open<T: DeserializeOwned>(path: &Path) -> Result<(Self, Vec<T>), FileError> {
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            create_folder(parent)?;
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(io("open", path))?;
+        let mut rows = Vec::new();
+        let mut complete = 0u64;
+        let mut reader = BufReader::new(&file);
+        let mut line = Vec::new();
+        let mut number = 0;
+        loop {
+            line.clear();
+            let read = reader.read_until(b'\n', &mut line).map_err(io("read", path))?;
+            if read == 0 || line.last() != Some(&b'\n') {
+                break;
+            }
+            number += 1;
+            rows.push(serde_json::from_slice(&line).map_err(|error| FileError::MalformedLine {
+                path: path.to_path_buf(),
+                line: number,
+                message: error.to_string(),
+            })?);
+            complete += read as u64;
+        }
+        file.set_len(complete).map_err(io("truncate", path))?;
+        Ok((Self { path: path.to_path_buf(), file }, rows))
+    }
+
+    /// Appends one row with one write call and flushes it.
+    pub fn append<T: Serialize>(&mut self, row: &T) -> Result<(), FileError> {
+        let mut line = serde_json::to_vec(row)
+            .map_err(|error| FileError::Malformed { path: self.path.clone(), message: error.to_string() })?;
+        line.push(b'\n');
+        self.file.write_all(&line).and_then(|()| self.file.flush()).map_err(io("append to", &self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("counterpath-files-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("scratch folder");
+        folder
+    }
+
+    #[test]
+    fn a_journal_drops_a_half_written_line() {
+        let path = scratch("journal").join("rows.jsonl");
+        let (mut journal, rows) = Journal::open::<u32>(&path).expect("new journal");
+        assert!(rows.is_empty());
+        journal.append(&1u32).expect("append");
+        journal.append(&2u32).expect("append");
+        drop(journal);
+        OpenOptions::new().append(true).open(&path).expect("open").write_all(b"3").expect("half a line");
+        let (mut journal, rows) = Journal::open::<u32>(&path).expect("reopen");
+        assert_eq!(rows, [1, 2]);
+        journal.append(&4u32).expect("append");
+        drop(journal);
+        assert_eq!(Journal::open::<u32>(&path).expect("reopen").1, [1, 2, 4]);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_content() {
+        let folder = scratch("atomic");
+        let path = folder.join("a.json");
+        write_atomic(&path, b"old").expect("write");
+        // A folder in the place of the target cannot be replaced by a file.
+        let blocked = folder.join("blocked");
+        fs::create_dir_all(blocked.join("inside")).expect("folder");
+        assert!(write_atomic(&blocked, b"new").is_err());
+        assert_eq!(read(&path, 10).expect("read"), b"old");
+        assert_eq!(list(&folder).expect("list").len(), 2, "no partial file stays behind");
+        assert!(matches!(read(&path, 2), Err(FileError::TooLarge { found: 3, limit: 2, .. })));
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let path = scratch("jsonl").join("rows.jsonl");
+        write_atomic(&path, b"1\n\n\"x\"\n").expect("write");
+        let error = read_jsonl::<u32>(&path).expect_err("line 3 is a string").to_string();
+        assert!(error.contains("line 3") && error.contains("invalid type"), "{error}");
+    }
+}

@@ -1,0 +1,2 @@
+//! Counterpath.
+fn main() {}

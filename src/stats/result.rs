@@ -1,0 +1,277 @@
+//! The result types: what a measurement is, how sure it is, and which items it was made of.
+
+use serde::{Deserialize, Serialize};
+
+/// A confidence interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Lower bound.
+    pub low: f64,
+    /// Upper bound.
+    pub high: f64,
+    /// Nominal coverage, such as 0.95.
+    pub level: f64,
+}
+
+/// A number with its interval, or the reason that there is none. "Undefined" is never written as 0.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The point estimate.
+    pub value: Option<f64>,
+    /// Its interval.
+    pub interval: Option<Interval>,
+    /// Why the value or the interval is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undefined: Option<String>,
+    /// How many items it was made of.
+    pub n: usize,
+    /// How many clusters they form.
+    pub clusters: usize,
+    /// How the interval was made, such as `cluster bootstrap (BCa), 2000 replicates`.
+    pub method: String,
+}
+
+impl Estimate {
+    /// An estimate that does not exist, with the reason.
+    pub fn undefined(reason: impl Into<String>, n: usize, clusters: usize) -> Self {
+        Self { value: None, interval: None, undefined: Some(reason.into()), n, clusters, method: "none".into() }
+    }
+
+    /// Whether the interval exists and leaves 0 out.
+    pub fn excludes_zero(&self) -> bool {
+        self.interval.is_some_and(|interval| interval.low > 0.0 || interval.high < 0.0)
+    }
+}
+
+/// One item's contribution to a statistic. What `value`, `weight` and `group` mean is said by the [`Statistic`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Item {
+    /// The id that aligns items across checkpoints.
+    pub id: String,
+    /// The resampling unit: template, unit of the causal model, document.
+    pub cluster: String,
+    /// The item's value in the metric's unit.
+    pub value: f64,
+    /// The group of a worst-group, gap or AUC statistic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The denominator of a ratio, the tokens of a perplexity, the hit (0 or 1) of a calibration error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
+}
+
+/// How items become one number. Recorded with each score, so that `compare` can resample it whole and paired.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Statistic {
+    /// Mean of `value`.
+    Mean,
+    /// Mean of |`value`|.
+    MeanAbsolute,
+    /// Σ`value` / Σ`weight`.
+    Ratio,
+    /// exp(Σ`value` / Σ`weight`): perplexity from negative log-likelihoods and token counts.
+    ExpRatio,
+    /// The smallest group mean of `value`.
+    WorstGroup,
+    /// Mean of `value` in group `minuend` less that in group `subtrahend`.
+    GroupDifference {
+        /// The group that is counted positive.
+        minuend: String,
+        /// The group that is taken away.
+        subtrahend: String,
+    },
+    /// P(value of a `positive` item > value of another) + ½ P(equal).
+    Auc {
+        /// The group whose values should be larger.
+        positive: String,
+    },
+    /// Expected calibration error over `bins` bins of equal width on [0, 1]: Σ n_b/n · |mean `weight` − mean `value`|,
+    /// `value` the confidence, `weight` 1 for a hit and 0 for a miss. A confidence on an inner edge belongs to the
+    /// lower bin (Guo et al. 2017: (lo, hi]).
+    CalibrationError {
+        /// The number of bins.
+        bins: usize,
+    },
+}
+
+/// The objective that a metric speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Objective {
+    /// Right answers, and likelihood of held-out text.
+    Accuracy,
+    /// Equal treatment under `do(protected)`.
+    Fairness,
+    /// Stable answers under spurious edits, paraphrase and shifted environments.
+    Robustness,
+    /// Whether the stated pathway really carries the effect.
+    Explainability,
+    /// What membership in the tuning data changes.
+    Privacy,
+    /// Whether probabilities mean what they say.
+    Calibration,
+    /// Whether the answer still follows its legitimate causes.
+    Sensitivity,
+}
+
+/// Which way is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Larger is better.
+    Higher,
+    /// Smaller is better.
+    Lower,
+    /// Neither: a description.
+    Descriptive,
+}
+
+/// A metric's value on one checkpoint, with the items that it was made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricScore {
+    /// The metric with its variant, such as `fairness.counterfactual_gap@log_odds`.
+    pub metric: String,
+    /// The version of the definition.
+    pub version: u32,
+    /// What part of the data it speaks of: eval set, environment, split (`hiring/shifted`).
+    pub population: String,
+    /// The objective.
+    pub objective: Objective,
+    /// The unit: `share`, `nats`, `probability`, `tokens^-1` …
+    pub unit: String,
+    /// Which way is better.
+    pub direction: Direction,
+    /// How the items become the value.
+    pub statistic: Statistic,
+    /// The value and its interval.
+    pub estimate: Estimate,
+    /// The items, in the order of their ids.
+    pub items: Vec<Item>,
+    /// What a reader must know: a definition in one sentence.
+    pub note: String,
+}
+
+/// Which causal effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EffectKind {
+    /// TE(x→x'): everything follows the change.
+    Total,
+    /// NDE(x→x'): the input moves to x', the mediator is held at its value under x.
+    NaturalDirect,
+    /// NIE(x→x'): the input stays x, the mediator takes its value under x'.
+    NaturalIndirect,
+    /// NIE(x'→x): the input stays x', the mediator takes its value under x.
+    ReversedNaturalIndirect,
+}
+
+/// The scale on which an outcome's change is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EffectScale {
+    /// Difference of log p(a)/p(b), whole continuations, nats.
+    LogOdds,
+    /// Difference of logit(a) − logit(b) at the last position.
+    LogitDifference,
+    /// Difference of probabilities.
+    Probability,
+    /// Ratio of odds, less 1.
+    OddsRatio,
+    /// Kullback–Leibler divergence from the unpatched distribution, nats.
+    Kl,
+}
+
+/// Where a number comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Regime {
+    /// We set the variable ourselves.
+    Experimental,
+    /// The variable was found as it is; an identified estimand stands behind the number.
+    Observational,
+}
+
+/// A causal effect on one population.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Effect {
+    /// Which effect.
+    pub kind: EffectKind,
+    /// On which scale.
+    pub scale: EffectScale,
+    /// Experimental or observational.
+    pub regime: Regime,
+    /// Of which pairs: eval set, expectation, split (`hiring/invariant/evaluation`).
+    pub population: String,
+    /// Through which sites, for mediated effects: hook names joined by ` + `.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<String>,
+    /// The estimate; the statistic is the mean of the items unless `method` says otherwise.
+    pub estimate: Estimate,
+    /// Per-pair values.
+    pub items: Vec<Item>,
+    /// Two-sided p-value of "the mean effect is 0", where one was computed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p_value: Option<f64>,
+}
+
+/// Which run receives the other's activation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PatchDirection {
+    /// The factual run receives the counterfactual's activation (necessity: does the site bring the effect in?).
+    Noise,
+    /// The counterfactual run receives the factual's activation (sufficiency: does it take the effect out?).
+    Denoise,
+}
+
+/// The effect of patching one site, averaged over pairs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SiteEffect {
+    /// The site's text, such as `blocks.2.attn.hook_z[head=1]` or `blocks.1.hook_resid_pre[slot=name]`.
+    pub site: String,
+    /// The layer.
+    pub layer: usize,
+    /// The position, as a slot name (`name`, `last`) or an index; `None` for all positions.
+    pub position: Option<String>,
+    /// The head.
+    pub head: Option<usize>,
+    /// The direction.
+    pub direction: PatchDirection,
+    /// Mean effect, oriented so that the total effect of each pair counts positive.
+    pub estimate: Estimate,
+    /// Two-sided p-value of "no effect".
+    pub p_value: Option<f64>,
+    /// The same after Benjamini–Hochberg over the sites of the sweep.
+    pub q_value: Option<f64>,
+}
+
+/// A sweep as a matrix, for the heat maps of the report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EffectGrid {
+    /// What is shown, such as `resid_pre, noise, hiring`.
+    pub title: String,
+    /// Row labels: layers, from the first.
+    pub rows: Vec<String>,
+    /// Column labels: positions or heads.
+    pub columns: Vec<String>,
+    /// Mean effects in nats of log-odds, row by row.
+    pub values: Vec<Vec<Option<f64>>>,
+    /// q-values beside them.
+    pub q_values: Vec<Vec<Option<f64>>>,
+}
+
+/// The set of sites that together carry an effect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pathway {
+    /// The eval set that it was found on.
+    pub population: String,
+    /// Its sites, strongest first.
+    pub sites: Vec<String>,
+    /// How it was chosen, in one sentence with the thresholds.
+    pub rule: String,
+    /// Share of the total effect that the sites carry together when patched jointly (held-out pairs).
+    pub share: Estimate,
+    /// The same under denoising.
+    pub share_denoised: Estimate,
+}
