@@ -4,6 +4,6 @@
 pub mod result;
 
 pub use result::{
-    Direction, Effect, EffectKind, EffectScale, EffectGrid, Estimate, Interval, Item, MetricScore, Objective, PatchDirection,
-    Pathway, Regime, SiteEffect, Statistic,
+    Direction, Effect, EffectGrid, EffectKind, EffectScale, Estimate, Interval, Item, MetricScore, Objective,
+    PatchDirection, Pathway, Regime, SiteEffect, Statistic,
 };

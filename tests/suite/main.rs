@@ -1,1 +1,3 @@
-//! tests
+//! The integration suite: one binary, one module a room.
+
+mod layering;
