@@ -1,3 +1,5 @@
 //! The integration suite: one binary, one module a room.
 
+#[cfg(feature = "hub")]
+mod hub;
 mod layering;
