@@ -1,1 +1,4 @@
 //! Placeholder while the room is built.
+
+pub mod hub;
+pub mod reference;

@@ -18,7 +18,7 @@ pub use multiplicity::{benjamini_hochberg, holm};
 pub use paired::{Paired, PairedDifference, PairingError, paired_difference};
 pub use permutation::sign_flip;
 pub use result::{
-    Direction, Effect, EffectKind, EffectScale, EffectGrid, Estimate, Interval, Item, MetricScore, Objective, PatchDirection,
-    Pathway, Regime, SiteEffect, Statistic,
+    Direction, Effect, EffectGrid, EffectKind, EffectScale, Estimate, Interval, Item, MetricScore, Objective,
+    PatchDirection, Pathway, Regime, SiteEffect, Statistic,
 };
 pub use statistic::Undefined;
