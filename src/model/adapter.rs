@@ -111,7 +111,8 @@ impl Adapter {
             };
             let rank = config.rank(&module);
             if a.dims().first() != Some(&rank) || b.dims().get(1) != Some(&rank) || a.rank() != 2 || b.rank() != 2 {
-                let message = format!("{module}: factors of shape {:?} and {:?} are not of rank {rank}", a.dims(), b.dims());
+                let message =
+                    format!("{module}: factors of shape {:?} and {:?} are not of rank {rank}", a.dims(), b.dims());
                 return Err(wrong(message));
             }
             let scale = config.scale(&module, rank);
@@ -127,7 +128,10 @@ impl Adapter {
             stored.push((name, tensor.dims().to_vec(), bytes(&tensor)?));
         }
         let path = folder.join(FILE);
-        let wrong = |error: safetensors::SafeTensorError| ModelError::AdapterFile { path: path.clone(), message: error.to_string() };
+        let wrong = |error: safetensors::SafeTensorError| ModelError::AdapterFile {
+            path: path.clone(),
+            message: error.to_string(),
+        };
         let mut views = Vec::new();
         for (name, shape, data) in &stored {
             views.push((name, TensorView::new(Dtype::F32, shape.clone(), data).map_err(wrong)?));
@@ -249,7 +253,8 @@ fn targets(known: &[LinearModule], rule: &TargetModules) -> Result<Vec<LinearMod
     let matched: Vec<LinearModule> = match rule {
         TargetModules::List(entries) => {
             let hits = |module: &LinearModule, entry: &String| {
-                module.name == *entry || module.name.strip_suffix(entry.as_str()).is_some_and(|rest| rest.ends_with('.'))
+                module.name == *entry
+                    || module.name.strip_suffix(entry.as_str()).is_some_and(|rest| rest.ends_with('.'))
             };
             if let Some(entry) = entries.iter().find(|entry| !known.iter().any(|module| hits(module, entry))) {
                 return Err(nothing(&format!("{entry:?}")));

@@ -51,7 +51,10 @@ impl AdapterConfig {
     fn parse(fields: Map<String, Value>) -> Result<Self, String> {
         let get = |field: &str| fields.get(field).filter(|value| !value.is_null());
         if get("peft_type").and_then(Value::as_str) != Some("LORA") {
-            return Err(format!("peft_type = {} is not supported; LORA is", fields.get("peft_type").unwrap_or(&Value::Null)));
+            return Err(format!(
+                "peft_type = {} is not supported; LORA is",
+                fields.get("peft_type").unwrap_or(&Value::Null)
+            ));
         }
         for field in REFUSED {
             if let Some(value) = get(field).filter(|value| !empty(value)) {
@@ -127,7 +130,8 @@ fn patterns(field: &str, value: Option<&Value>) -> Result<Vec<(regex::Regex, f64
     let Some(value) = value else { return Ok(Vec::new()) };
     let entries = value.as_object().ok_or(format!("{field} = {value} is no object"))?;
     let entry = |(pattern, value): (&String, &Value)| {
-        let regex = regex::Regex::new(&format!("^(?:.*\\.)?(?:{pattern})$")).map_err(|error| format!("{field}: {error}"))?;
+        let regex =
+            regex::Regex::new(&format!("^(?:.*\\.)?(?:{pattern})$")).map_err(|error| format!("{field}: {error}"))?;
         let number = value.as_f64().filter(|n| *n > 0.0).ok_or(format!("{field}: {value} is no positive number"))?;
         Ok((regex, number))
     };
@@ -149,7 +153,8 @@ mod tests {
     #[test]
     fn scales_and_patterns() {
         let config = parse(json!({"peft_type": "LORA", "r": 8, "lora_alpha": 16, "rank_pattern": {"q_proj": 4},
-            "alpha_pattern": {"layers.0.self_attn.q_proj": 2}})).expect("config");
+            "alpha_pattern": {"layers.0.self_attn.q_proj": 2}}))
+        .expect("config");
         assert_eq!(config.rank("model.layers.0.self_attn.q_proj"), 4);
         assert_eq!(config.rank("model.layers.0.self_attn.xq_proj"), 8);
         assert_eq!(config.scale("model.layers.0.self_attn.q_proj", 4), 0.5);
@@ -160,7 +165,12 @@ mod tests {
 
     #[test]
     fn what_is_not_done_is_refused_by_name() {
-        for (field, value) in [("use_dora", json!(true)), ("modules_to_save", json!(["lm_head"])), ("bias", json!("all")), ("r", json!(0))] {
+        for (field, value) in [
+            ("use_dora", json!(true)),
+            ("modules_to_save", json!(["lm_head"])),
+            ("bias", json!("all")),
+            ("r", json!(0)),
+        ] {
             let mut config = json!({"peft_type": "LORA"});
             config[field] = value;
             let message = parse(config).expect_err("refused");

@@ -99,7 +99,8 @@ impl Architecture {
             points.push(HookPoint::new(HookKind::PosEmbed, 0));
         }
         for layer in 0..self.n_layers {
-            let here = HookKind::BLOCK.into_iter().filter(|kind| !(self.parallel_residual && *kind == HookKind::ResidMid));
+            let here =
+                HookKind::BLOCK.into_iter().filter(|kind| !(self.parallel_residual && *kind == HookKind::ResidMid));
             points.extend(here.map(|kind| HookPoint::new(kind, layer)));
         }
         points.push(HookPoint::new(HookKind::FinalNormalized, 0));

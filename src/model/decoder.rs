@@ -48,7 +48,11 @@ pub(crate) struct Norm {
 }
 
 impl Norm {
-    pub fn new(place: &NormPlace, architecture: &Architecture, tensors: &BTreeMap<String, Tensor>) -> std::result::Result<Self, ModelError> {
+    pub fn new(
+        place: &NormPlace,
+        architecture: &Architecture,
+        tensors: &BTreeMap<String, Tensor>,
+    ) -> std::result::Result<Self, ModelError> {
         let gain = named(tensors, &format!("{}.weight", place.module))?;
         let bias = match place.bias {
             true => Some(named(tensors, &format!("{}.bias", place.module))?),
@@ -57,7 +61,11 @@ impl Norm {
         Ok(Self { kind: architecture.norm, eps: architecture.norm_eps, gain, bias })
     }
 
-    fn optional(place: &Option<NormPlace>, architecture: &Architecture, tensors: &BTreeMap<String, Tensor>) -> std::result::Result<Option<Self>, ModelError> {
+    fn optional(
+        place: &Option<NormPlace>,
+        architecture: &Architecture,
+        tensors: &BTreeMap<String, Tensor>,
+    ) -> std::result::Result<Option<Self>, ModelError> {
         place.as_ref().map(|place| Self::new(place, architecture, tensors)).transpose()
     }
 
@@ -107,7 +115,12 @@ fn normed(norm: &Option<Norm>, x: Tensor) -> Result<Tensor> {
 }
 
 impl Block {
-    fn new(layer: usize, layout: &BlockLayout, architecture: &Architecture, tensors: &BTreeMap<String, Tensor>) -> std::result::Result<Self, ModelError> {
+    fn new(
+        layer: usize,
+        layout: &BlockLayout,
+        architecture: &Architecture,
+        tensors: &BTreeMap<String, Tensor>,
+    ) -> std::result::Result<Self, ModelError> {
         let norm = |place: &Option<NormPlace>| Norm::optional(place, architecture, tensors);
         let mlp = match &layout.mlp {
             MlpInput::Plain(up) => MlpIn::Plain(Linear::new(up, tensors)?),
@@ -190,7 +203,11 @@ pub(crate) struct Decoder {
 
 impl Decoder {
     /// Arranges tensors that [`Layout::assign`] has checked.
-    pub fn new(architecture: &Arc<Architecture>, layout: &Layout, tensors: &BTreeMap<String, Tensor>) -> std::result::Result<Self, ModelError> {
+    pub fn new(
+        architecture: &Arc<Architecture>,
+        layout: &Layout,
+        tensors: &BTreeMap<String, Tensor>,
+    ) -> std::result::Result<Self, ModelError> {
         let embedding_vd = named(tensors, &layout.embedding.0)?;
         let positions_td = layout.positions.as_ref().map(|(name, ..)| named(tensors, name)).transpose()?;
         let block = |(layer, layout)| Block::new(layer, layout, architecture, tensors);

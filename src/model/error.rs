@@ -84,7 +84,9 @@ pub enum ModelError {
         found: String,
     },
     /// The config ties head and embedding, and the file holds two different tensors.
-    #[error("config.json ties {head} to {embedding}, but the file holds both and they differ; set tie_word_embeddings to false or remove one")]
+    #[error(
+        "config.json ties {head} to {embedding}, but the file holds both and they differ; set tie_word_embeddings to false or remove one"
+    )]
     TiedTensorsDiffer {
         /// The head's name.
         head: String,
@@ -95,7 +97,9 @@ pub enum ModelError {
     #[error("tokenizer: {0}")]
     Tokenizer(String),
     /// The tokenizer can produce ids that the embedding does not have.
-    #[error("the tokenizer's vocabulary reaches id {largest}, the embedding has {rows} rows: they belong to different models")]
+    #[error(
+        "the tokenizer's vocabulary reaches id {largest}, the embedding has {rows} rows: they belong to different models"
+    )]
     VocabularyMismatch {
         /// The largest token id.
         largest: u32,

@@ -117,7 +117,9 @@ impl fmt::Display for HookPoint {
 
 /// A text that names no hook point.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} names no hook point; names are like blocks.0.hook_resid_pre, blocks.1.attn.hook_z, ln_final.hook_normalized")]
+#[error(
+    "{0:?} names no hook point; names are like blocks.0.hook_resid_pre, blocks.1.attn.hook_z, ln_final.hook_normalized"
+)]
 pub struct UnknownHookPoint(String);
 
 impl FromStr for HookPoint {
@@ -212,14 +214,23 @@ mod tests {
     #[test]
     fn names_parse_back_and_others_are_refused() {
         let mut points: Vec<_> = HookKind::BLOCK.into_iter().map(|kind| HookPoint::new(kind, 12)).collect();
-        points.extend([HookKind::Embed, HookKind::PosEmbed, HookKind::FinalNormalized].map(|kind| HookPoint::new(kind, 0)));
+        points.extend(
+            [HookKind::Embed, HookKind::PosEmbed, HookKind::FinalNormalized].map(|kind| HookPoint::new(kind, 0)),
+        );
         for point in points {
             assert_eq!(point.to_string().parse(), Ok(point));
             let json = serde_json::to_string(&point).expect("text");
             assert_eq!(serde_json::from_str::<HookPoint>(&json).expect("point"), point);
         }
         assert_eq!(HookPoint::new(HookKind::Z, 3).to_string(), "blocks.3.attn.hook_z");
-        for bad in ["blocks.x.hook_resid_pre", "blocks.1", "blocks.+1.hook_resid_pre", "blocks.0.hook_embed", "hook_resid_pre", ""] {
+        for bad in [
+            "blocks.x.hook_resid_pre",
+            "blocks.1",
+            "blocks.+1.hook_resid_pre",
+            "blocks.0.hook_embed",
+            "hook_resid_pre",
+            "",
+        ] {
             assert!(bad.parse::<HookPoint>().is_err(), "{bad}");
         }
     }

@@ -103,9 +103,11 @@ impl LanguageModel {
         tokenizer: Option<TextTokenizer>,
     ) -> Result<Self, ModelError> {
         let Blueprint { architecture, layout } = blueprint;
-        let tokenizer = tokenizer.map(|tokenizer| tokenizer.with_fallback(architecture.bos, architecture.eos.first().copied()));
+        let tokenizer =
+            tokenizer.map(|tokenizer| tokenizer.with_fallback(architecture.bos, architecture.eos.first().copied()));
         let rows = architecture.vocab_size;
-        if let Some(largest) = tokenizer.as_ref().and_then(TextTokenizer::largest_id).filter(|id| *id as usize >= rows) {
+        if let Some(largest) = tokenizer.as_ref().and_then(TextTokenizer::largest_id).filter(|id| *id as usize >= rows)
+        {
             return Err(ModelError::VocabularyMismatch { largest, rows });
         }
         let digest = digest(&architecture, &tensors)?;

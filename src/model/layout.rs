@@ -46,7 +46,11 @@ pub(crate) struct NormPlace {
 /// Where queries, keys and values come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AttentionInput {
-    Separate { q: LinearPlace, k: LinearPlace, v: LinearPlace },
+    Separate {
+        q: LinearPlace,
+        k: LinearPlace,
+        v: LinearPlace,
+    },
     /// One projection whose output is all queries, all keys, all values.
     Fused(LinearPlace),
 }
@@ -169,7 +173,11 @@ impl Layout {
 
     /// Gives each tensor its canonical name, and refuses what is missing, unknown or of another shape. `shape_of` and
     /// `same` look into a tensor without this layout knowing how it is stored.
-    pub fn assign<T>(&self, found: BTreeMap<String, T>, shape_of: impl Fn(&T) -> Vec<usize>) -> Result<Assigned<T>, ModelError> {
+    pub fn assign<T>(
+        &self,
+        found: BTreeMap<String, T>,
+        shape_of: impl Fn(&T) -> Vec<usize>,
+    ) -> Result<Assigned<T>, ModelError> {
         let expected = self.tensors();
         let mut weights = BTreeMap::new();
         let mut tied_head = None;

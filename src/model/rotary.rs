@@ -127,6 +127,8 @@ mod tests {
         let smooth = (16.0 / std::f64::consts::TAU - 1.0) / 3.0;
         let expected = (1.0 - smooth) / 8.0 + smooth;
         let ratio = |i: usize| f64::from(scaled.frequencies[i] / plain.frequencies[i]);
-        assert!((ratio(0) - expected).abs() < 1e-6 && (ratio(1) - 0.125).abs() < 1e-6 && (ratio(3) - 0.125).abs() < 1e-6);
+        assert!(
+            (ratio(0) - expected).abs() < 1e-6 && (ratio(1) - 0.125).abs() < 1e-6 && (ratio(3) - 0.125).abs() < 1e-6
+        );
     }
 }

@@ -197,9 +197,8 @@ pub fn tokenize_prompt(tokenizer: &TextTokenizer, prompt: &Prompt) -> Result<Tok
     let requests = prompt.answers.iter().map(|answer| split_tokens(tokenizer, &prompt.text, answer));
     let requests = requests.collect::<Result<Vec<_>, _>>()?;
     let encoded = tokenizer.encode(prompt.text.trim_end(), Special::Default)?;
-    let slot = |slot: &crate::scenario::Slot| {
-        (slot.name.clone(), TextTokenizer::token_range(&encoded, slot.start, slot.end))
-    };
+    let slot =
+        |slot: &crate::scenario::Slot| (slot.name.clone(), TextTokenizer::token_range(&encoded, slot.start, slot.end));
     let slots = prompt.slots.iter().map(slot).collect();
     let answers = requests.into_iter().map(|request| request.continuation).collect();
     Ok(TokenizedPrompt { ids: encoded.ids, answers, slots })

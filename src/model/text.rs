@@ -81,8 +81,7 @@ impl TextTokenizer {
     /// Tokenizes a text.
     pub fn encode(&self, text: &str, special: Special) -> Result<Encoded, ModelError> {
         let special = special == Special::Default && !self.starts_with_bos(text);
-        let encoding =
-            self.inner.encode(text, special).map_err(|error| ModelError::Tokenizer(error.to_string()))?;
+        let encoding = self.inner.encode(text, special).map_err(|error| ModelError::Tokenizer(error.to_string()))?;
         let mut encoded = Encoded { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() };
         // `add_bos_token` is honoured where tokenizer.json has no post-processor that does it.
         if let Some(bos) = self.bos.filter(|_| special && self.adds_bos)

@@ -44,7 +44,8 @@ pub(crate) fn read_folder(
 ) -> Result<BTreeMap<String, Tensor>, ModelError> {
     let paths = shards(folder)?;
     let maps = paths.iter().map(|path| files::map(path)).collect::<Result<Vec<_>, _>>()?;
-    let sources: Vec<(&Path, &[u8])> = paths.iter().map(PathBuf::as_path).zip(maps.iter().map(|map| &map[..])).collect();
+    let sources: Vec<(&Path, &[u8])> =
+        paths.iter().map(PathBuf::as_path).zip(maps.iter().map(|map| &map[..])).collect();
     read_bytes(&sources, layout, dtype, device)
 }
 

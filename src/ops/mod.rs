@@ -6,7 +6,8 @@
 pub(crate) mod composed;
 
 pub use composed::{
-    activate, argmax_rows, causal_softmax, embed, gated, gelu_erf, gelu_tanh, layer_norm, linear, logprobs_at, normalize, rms_norm, rotate, silu,
+    activate, argmax_rows, causal_softmax, embed, gated, gelu_erf, gelu_tanh, layer_norm, linear, logprobs_at,
+    normalize, rms_norm, rotate, silu,
 };
 
 /// How a linear layer's weight is stored.
