@@ -3,10 +3,14 @@
 use std::path::PathBuf;
 
 use crate::base::FileError;
+use crate::model::ModelError;
 
 /// The errors of the tuning room.
 #[derive(Debug, thiserror::Error)]
 pub enum TuneError {
+    /// The model refused.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// A file was refused.
     #[error(transparent)]
     File(#[from] FileError),
