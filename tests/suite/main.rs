@@ -3,3 +3,7 @@
 #[cfg(feature = "hub")]
 mod hub;
 mod layering;
+mod parity;
+mod peft;
+mod real_models;
+mod shared;
