@@ -7,6 +7,7 @@ use super::outcome::Outcome;
 use super::pair::TokenPair;
 use super::plan::Side;
 use crate::model::{Hooks, LanguageModel, Readout};
+use crate::ops;
 
 /// One row: a prompt, with the part of a continuation that has to be fed.
 #[derive(Debug, Clone)]
@@ -142,12 +143,13 @@ impl RunBatch {
         let column = |of: &dyn Fn(&Pick) -> u32| {
             Tensor::from_vec(self.picks.iter().map(of).collect::<Vec<_>>(), self.picks.len(), device)
         };
-        let flat = column(&|pick| pick.readout * vocabulary as u32 + pick.token)?;
-        let mut picked = logits_nv.reshape(n * vocabulary)?.index_select(&flat, 0)?;
-        if self.normalized {
-            let normalizer_n = logits_nv.log_sum_exp(D::Minus1)?;
-            picked = (picked - normalizer_n.index_select(&column(&|pick| pick.readout)?, 0)?)?;
-        }
+        let picked = if self.normalized {
+            let places: Vec<(usize, u32)> = self.picks.iter().map(|pick| (pick.readout as usize, pick.token)).collect();
+            ops::logprobs_at(logits_nv, &places)?
+        } else {
+            let places = column(&|pick| pick.readout * vocabulary as u32 + pick.token)?;
+            logits_nv.reshape(n * vocabulary)?.index_select(&places, 0)?
+        };
         let weights: Vec<f32> = self.picks.iter().map(|pick| pick.weight).collect();
         let weighted = (picked * Tensor::from_vec(weights, self.picks.len(), device)?)?;
         let zeros = Tensor::zeros(self.first_rows.len(), DType::F32, device)?;
