@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::answers::{counterfactual_name, factual_name};
 use super::error::TrustError;
 use super::metric::{Evidence, Metric, Sample};
-use super::select::{Populations, hit, item_population, pair_population, pair_samples, task_samples};
+use super::select::{PairAnswers, Populations, hit, pair_population, pair_samples, task_samples};
 use crate::scenario::{CounterfactualPair, TaskItem};
 use crate::stats::{Direction, Objective, Statistic};
 
@@ -23,7 +23,7 @@ pub(super) const GAP_LOG_ODDS: Metric = Metric {
                  edited cause is not protected.",
     source: "Vig et al. 2020 total effect, on the log-odds scale",
     collect: |evidence| {
-        let effect = |pair: &super::select::PairAnswers<'_>| Ok(pair.log_odds_effect(0));
+        let effect = |pair: &PairAnswers<'_>| Ok(pair.log_odds_effect(0));
         pair_samples(evidence, Statistic::MeanAbsolute, |pair| evidence.asks_robustness(pair), effect)
     },
 };
@@ -37,7 +37,7 @@ pub(super) const CONSISTENCY: Metric = Metric {
     definition: "Share of invariant pairs, the edited cause not protected, whose most likely answer stays the same.",
     source: "Ribeiro et al. 2020 (CheckList), invariance test without a probability threshold",
     collect: |evidence| {
-        let same = |pair: &super::select::PairAnswers<'_>| Ok(1.0 - pair.flipped());
+        let same = |pair: &PairAnswers<'_>| Ok(1.0 - pair.flipped());
         pair_samples(evidence, Statistic::Mean, |pair| evidence.asks_robustness(pair), same)
     },
 };
@@ -102,8 +102,7 @@ fn paraphrase_consistency(evidence: &Evidence<'_>) -> Result<Vec<Sample>, TrustE
 
 fn worst_group(evidence: &Evidence<'_>) -> Result<Vec<Sample>, TrustError> {
     let samples = task_samples(evidence, Statistic::WorstGroup, |item| {
-        let (value, _, _) = hit(evidence, item)?;
-        Ok((value, Some(item.group.clone()), None))
+        Ok((hit(evidence, item)?, Some(item.group.clone()), None))
     })?;
     // One group alone has no worst: its accuracy is accuracy.exact.
     Ok(samples.into_iter().filter(|sample| distinct_groups(sample) > 1).map(with_group_counts).collect())
@@ -136,7 +135,7 @@ fn shift_drop(evidence: &Evidence<'_>) -> Result<Vec<Sample>, TrustError> {
         for (environment, shifted) in environments.iter().filter(|(environment, _)| **environment != training) {
             let mut populations = Populations::default();
             for &item in trained.iter().chain(shifted) {
-                let (value, _, _) = hit(evidence, item)?;
+                let value = hit(evidence, item)?;
                 let population = format!("{scenario}/{training} to {environment}");
                 populations.add(population, &item.id, &item.cluster, (value, Some(item.environment.clone()), None));
             }

@@ -58,11 +58,11 @@ pub(super) fn label_of(name: &str, prompt: &Prompt) -> Result<usize, TrustError>
 }
 
 /// 1 where the model's answer is the item's label, else 0.
-pub(super) fn hit(evidence: &Evidence<'_>, item: &TaskItem) -> Result<Value, TrustError> {
+pub(super) fn hit(evidence: &Evidence<'_>, item: &TaskItem) -> Result<f64, TrustError> {
     let name = item_name(item);
     let label = label_of(&name, &item.prompt)?;
     let chosen = evidence.answers.of(&name, &item.prompt)?.chosen();
-    Ok((if chosen == label { 1.0 } else { 0.0 }, None, None))
+    Ok(if chosen == label { 1.0 } else { 0.0 })
 }
 
 /// One sample a scenario and environment, from a value an item.
