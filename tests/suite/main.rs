@@ -7,3 +7,4 @@ mod parity;
 mod peft;
 mod real_models;
 mod shared;
+mod trust;
