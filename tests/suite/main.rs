@@ -1,1 +1,5 @@
-//! tests
+//! The integration suite: one binary, one module a room.
+
+#[cfg(feature = "hub")]
+mod hub;
+mod layering;
