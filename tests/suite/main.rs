@@ -3,3 +3,4 @@
 #[cfg(feature = "hub")]
 mod hub;
 mod layering;
+mod scenario;
