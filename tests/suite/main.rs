@@ -4,3 +4,9 @@
 mod hub;
 mod layering;
 mod scenario;
+mod parity;
+mod peft;
+mod real_models;
+mod shared;
+mod trust;
+mod tune;
