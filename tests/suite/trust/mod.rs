@@ -1,6 +1,8 @@
 //! The trust metrics: each against values worked out by hand or taken from the reference, and all of them once on a real
 //! model.
 
+mod scoring;
+
 use std::collections::BTreeMap;
 
 use counterpath::base::Seed;
