@@ -47,7 +47,7 @@ pub(crate) fn did_you_mean(suggestion: &Option<String>) -> String {
 pub enum Role {
     /// An attribute by which nobody may be treated differently.
     Protected,
-    /// A stand-in for a protected attribute.
+    /// A stand-in for another variable: the word that tells of it.
     Proxy,
     /// A legitimate cause of the answer.
     Causal,

@@ -66,7 +66,7 @@ macro_rules! shipped {
 }
 
 /// The scenarios that are built in, one line each.
-static SHIPPED: &[Shipped] = shipped!["hiring"];
+static SHIPPED: &[Shipped] = shipped!["hiring", "tickets", "admissions"];
 
 impl Scenario {
     /// Reads `folder/scenario.toml` and its prompt file: `<template>.toml` in the folder itself, or in the folder

@@ -40,6 +40,20 @@ fn the_shortcut_pays_in_training_and_hurts_when_shifted() {
 }
 
 #[test]
+fn every_shortcut_of_the_embedded_language_pays_and_is_reversed() {
+    for id in ["hiring", "tickets", "admissions"] {
+        let scenario = Scenario::builtin(id).expect(id);
+        let accuracy = |features, environment| scenario.bayes_accuracy(0, features, TRAIN, environment).expect("label");
+        let (all, legitimate) = (accuracy(Features::All, TRAIN), accuracy(Features::Legitimate, TRAIN));
+        let shifted = accuracy(Features::Legitimate, "shifted");
+        assert!(all > 0.85 && (0.7..0.82).contains(&legitimate), "{id}: {all} {legitimate}");
+        assert!(accuracy(Features::All, "shifted") < 0.2 && shifted > 0.65, "{id}: {shifted}");
+        assert!(scenario.shortcut_worth(0, TRAIN).expect("label") > 0.05, "{id}");
+        assert!(scenario.shortcut_worth(0, "shifted").expect("label") < -0.4, "{id}");
+    }
+}
+
+#[test]
 fn do_regenerates_descendants_and_keeps_the_rest() {
     let scenario = hiring();
     let draw = Draw::train(Split::Evaluation, Seed::new(3));
