@@ -435,8 +435,12 @@ mod tests {
         // u → v → a, u → b, v → c: all three share a latent ancestor; and a → l → c is a directed path over a latent.
         let mut graph = Graph::new();
         for (name, visibility) in [
-            ("u", Visibility::Latent), ("v", Visibility::Latent), ("a", Visibility::Observed),
-            ("b", Visibility::Observed), ("c", Visibility::Observed), ("l", Visibility::Latent),
+            ("u", Visibility::Latent),
+            ("v", Visibility::Latent),
+            ("a", Visibility::Observed),
+            ("b", Visibility::Observed),
+            ("c", Visibility::Observed),
+            ("l", Visibility::Latent),
         ] {
             graph.add_node(name, Role::Plain, visibility).expect("node");
         }

@@ -18,9 +18,9 @@ pub mod template;
 
 pub use canary::{Canary, canaries};
 pub use error::ScenarioError;
+pub use generate::Draw;
 pub use model::{Answer, Scenario};
 pub use pair::{CounterfactualPair, DoIntervention, DoKind, Expectation, Prompt, Provenance, Slot, Split, TaskItem};
-pub use generate::Draw;
 pub use query::{Contrast, Expected, Identification, Moved, PermittedPenalty};
 pub use scm::{Scm, TRAIN, Words};
 pub use spec::PathKind;

@@ -3,10 +3,10 @@
 #[cfg(feature = "hub")]
 mod hub;
 mod layering;
-mod scenario;
 mod parity;
 mod peft;
 mod real_models;
+mod scenario;
 mod shared;
 mod trust;
 mod tune;

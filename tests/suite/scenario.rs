@@ -230,7 +230,10 @@ fn a_bad_scenario_is_refused_with_line_and_remedy() {
     };
     let cycle = error("parents = [\"pool\", \"years\"]", "parents = [\"pool\", \"decision\"]");
     assert!(cycle.contains("`decision → decision`"), "{cycle}");
-    let cycle = error("[variables.gender]\nrole = \"protected\"\nparents = [\"pool\"]", "[variables.gender]\nrole = \"protected\"\nparents = [\"name\"]");
+    let cycle = error(
+        "[variables.gender]\nrole = \"protected\"\nparents = [\"pool\"]",
+        "[variables.gender]\nrole = \"protected\"\nparents = [\"name\"]",
+    );
     assert!(cycle.contains("gender → name → gender") || cycle.contains("name → gender → name"), "{cycle}");
     let unknown = error("parents = [\"pool\", \"years\"]", "parents = [\"pool\", \"yeers\"]");
     assert!(unknown.contains("unknown variable `yeers`") && unknown.contains("did you mean `years`?"), "{unknown}");
