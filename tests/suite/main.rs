@@ -3,3 +3,9 @@
 #[cfg(feature = "hub")]
 mod hub;
 mod layering;
+mod parity;
+mod peft;
+mod real_models;
+mod shared;
+mod trust;
+mod tune;
