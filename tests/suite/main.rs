@@ -7,5 +7,6 @@ mod parity;
 mod peft;
 mod real_models;
 mod shared;
+mod stats;
 mod trust;
 mod tune;
