@@ -8,5 +8,6 @@ mod peft;
 mod real_models;
 mod scenario;
 mod shared;
+mod stats;
 mod trust;
 mod tune;
