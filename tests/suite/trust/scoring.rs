@@ -82,13 +82,15 @@ fn request_files_are_answered_as_lm_eval_defines_it() {
         json!({"id": "text", "context": "She", "continuation": " was happy."}),
     ];
     let folder = scratch("requests");
-    let refused = score_file(checkpoint(&model), &write_requests(&folder, &requests), &folder.join("o.jsonl"), BATCH, &Silent);
+    let refused =
+        score_file(checkpoint(&model), &write_requests(&folder, &requests), &folder.join("o.jsonl"), BATCH, &Silent);
     assert!(refused.expect_err("an id twice").to_string().contains("line 7: field \"id\""));
 
     let mut requests = requests.to_vec();
     requests[6]["id"] = json!("last");
     let output = folder.join("answers.jsonl");
-    let count = score_file(checkpoint(&model), &write_requests(&folder, &requests), &output, BATCH, &Silent).expect("answers");
+    let count =
+        score_file(checkpoint(&model), &write_requests(&folder, &requests), &output, BATCH, &Silent).expect("answers");
     assert_eq!(count, 7);
     assert!(!files::exists(&journal_of(&output)), "the journal goes once the answers are written");
     let answers: Vec<Value> = files::read_jsonl(&output).expect("answers");
@@ -141,9 +143,7 @@ fn story_requests() -> Vec<Value> {
     let names = ["Lily", "Tim", "Sam", "Mia", "Ben", "Tom", "Anna", "Max"];
     let starts = ["was very happy", "saw a big dog and ran", "had a red ball in the park", "went home"];
     let pairs = names.iter().flat_map(|name| starts.iter().map(move |start| (name, start)));
-    let request = |(name, start): (&&str, &&str)| {
-        json!({"id": format!("{name}/{start}"), "context": format!("One day, {name}"), "continuation": format!(" {start}.")})
-    };
+    let request = |(name, start): (&&str, &&str)| json!({"id": format!("{name}/{start}"), "context": format!("One day, {name}"), "continuation": format!(" {start}.")});
     pairs.map(|pair| request(pair)).collect()
 }
 
@@ -176,7 +176,10 @@ fn refusals_come_before_the_first_forward() {
     };
     let output = folder.join("o.jsonl");
     let error = ask(json!({"id": 1, "context_ids": [1], "continuation_ids": [512]}), output.clone());
-    assert!(error.contains("requests.jsonl line 1: field \"continuation_ids\": token id 512, but the vocabulary has 512"), "{error}");
+    assert!(
+        error.contains("requests.jsonl line 1: field \"continuation_ids\": token id 512, but the vocabulary has 512"),
+        "{error}"
+    );
     let error = ask(json!({"id": 1, "context_ids": [1], "continuation_ids": vec![5; 513]}), output.clone());
     assert!(error.contains("line 1: the continuation has 513 tokens, the model 512 positions"), "{error}");
     let error = ask(json!({"id": 1, "context_ids": [], "continuation_ids": [1]}), output);
@@ -199,7 +202,8 @@ fn an_answer_table_holds_whole_continuations() {
     let answers = [" she went to the park.", " he", " the little girl named Lily was sad."];
     let texts = ["Lily was happy. One day,", "Tim was happy. One day,", "Lily was happy. One day,"];
     let prompts: Vec<Prompt> = texts.iter().map(|text| prompt(text, &answers)).collect();
-    let named: Vec<(String, &Prompt)> = prompts.iter().enumerate().map(|(i, prompt)| (format!("p{i}"), prompt)).collect();
+    let named: Vec<(String, &Prompt)> =
+        prompts.iter().enumerate().map(|(i, prompt)| (format!("p{i}"), prompt)).collect();
     let mut store = ScoreStore::in_memory();
     let mut pass = Pass { store: &mut store, batch_tokens: BATCH, progress: &Silent };
     let table = answer_table(checkpoint(&model), &named, &mut pass).expect("table");
@@ -277,6 +281,7 @@ fn a_prompt_that_does_not_fit_is_named_and_never_cut() {
     let asked = prompt(&"Tim had a red ball. ".repeat(90), &[" she", " he"]);
     let mut store = ScoreStore::in_memory();
     let mut pass = Pass { store: &mut store, batch_tokens: BATCH, progress: &Silent };
-    let error = answer_table(checkpoint(&model), &[("item 5".into(), &asked)], &mut pass).expect_err("too long").to_string();
+    let error =
+        answer_table(checkpoint(&model), &[("item 5".into(), &asked)], &mut pass).expect_err("too long").to_string();
     assert!(error.contains("item 5") && error.contains("512 positions"), "{error}");
 }
