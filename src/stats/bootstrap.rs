@@ -179,7 +179,9 @@ impl Distribution {
         let corrected = self.bca.and_then(|bca| bca.interval(&self.sorted, level).ok_or(NoBca::Acceleration));
         let ((low, high), kind) = match corrected {
             Ok(ends) => (ends, "BCa"),
-            Err(NoBca::Bias) => (percentile(&self.sorted, level), "percentile; all replicates on one side of the value"),
+            Err(NoBca::Bias) => {
+                (percentile(&self.sorted, level), "percentile; all replicates on one side of the value")
+            }
             Err(NoBca::Acceleration) => (percentile(&self.sorted, level), "percentile; the jackknife is degenerate"),
         };
         let mut method = format!("cluster bootstrap ({kind}), {drawn} replicates");
@@ -205,7 +207,8 @@ impl Distribution {
             high: self.value + deviating * (high - self.value),
             level,
         };
-        let method = format!("all clusters give the same value: Wilson limit for 0 deviating of {}", self.fewest_clusters);
+        let method =
+            format!("all clusters give the same value: Wilson limit for 0 deviating of {}", self.fewest_clusters);
         (interval, method)
     }
 }
@@ -235,7 +238,10 @@ pub struct JointMetric<'a> {
 
 /// Replicates of several metrics under the same draws of clusters, so that their joint distribution (dominance,
 /// Pareto fronts) can be read: one list a metric, replicate by replicate, `None` where undefined.
-pub fn joint_replicates(metrics: &[JointMetric<'_>], bootstrap: &Bootstrap) -> Result<Vec<Vec<Option<f64>>>, Undefined> {
+pub fn joint_replicates(
+    metrics: &[JointMetric<'_>],
+    bootstrap: &Bootstrap,
+) -> Result<Vec<Vec<Option<f64>>>, Undefined> {
     let mut strata: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for metric in metrics {
         let names = metric.items.iter().map(|item| item.cluster.as_str());
@@ -262,7 +268,13 @@ mod tests {
     use super::*;
 
     fn item(id: usize, cluster: usize, value: f64, group: &str) -> Item {
-        Item { id: id.to_string(), cluster: format!("{cluster:04}"), value, group: Some(group.into()), weight: Some(1.0) }
+        Item {
+            id: id.to_string(),
+            cluster: format!("{cluster:04}"),
+            value,
+            group: Some(group.into()),
+            weight: Some(1.0),
+        }
     }
 
     fn skewed(clusters: usize) -> Vec<Item> {

@@ -316,7 +316,8 @@ mod tests {
 
     #[test]
     fn the_difference_of_an_auc_is_resampled_whole() {
-        let better: Vec<f64> = (0..80).map(|id| if id % 2 == 0 { 2.0 } else { 0.0 } + (id * 7 % 13) as f64 / 5.0).collect();
+        let better: Vec<f64> =
+            (0..80).map(|id| if id % 2 == 0 { 2.0 } else { 0.0 } + (id * 7 % 13) as f64 / 5.0).collect();
         let worse: Vec<f64> = (0..80).map(|id| (id * 11 % 17) as f64).collect();
         let statistic = Statistic::Auc { positive: "in".into() };
         let (first, second) = (items(&better, 2), items(&worse, 2));

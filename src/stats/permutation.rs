@@ -38,7 +38,8 @@ pub(crate) fn sign_flip_sums(sums: &[f64], permutations: usize, seed: &Seed) -> 
         return Some(extreme as f64 / patterns as f64);
     }
     let key = StreamKey::of(seed);
-    let extreme = (0..permutations).into_par_iter().filter(|&replicate| random_sum(sums, key, replicate).abs() >= limit);
+    let extreme =
+        (0..permutations).into_par_iter().filter(|&replicate| random_sum(sums, key, replicate).abs() >= limit);
     Some((1 + extreme.count()) as f64 / (1 + permutations) as f64)
 }
 

@@ -3,6 +3,7 @@
 #[cfg(feature = "hub")]
 mod hub;
 mod layering;
+mod scenario;
 mod parity;
 mod peft;
 mod real_models;
