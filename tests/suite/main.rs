@@ -3,10 +3,11 @@
 #[cfg(feature = "hub")]
 mod hub;
 mod layering;
-mod scenario;
 mod parity;
 mod peft;
 mod real_models;
+mod scenario;
 mod shared;
+mod stats;
 mod trust;
 mod tune;
