@@ -7,7 +7,7 @@ use crate::base::Digest;
 use crate::base::digest::Hasher;
 use crate::intervene::{Side, TokenPair};
 use crate::model::{Row, Special, TextTokenizer, TokenizedPrompt, tokenize_prompt};
-use crate::scenario::{CounterfactualPair, Expectation, Split, TaskItem};
+use crate::scenario::{Canary, CounterfactualPair, Expectation, Split, TaskItem};
 
 use super::error::TuneError;
 use super::text::{continuation_row, text_units};
@@ -53,18 +53,6 @@ pub struct TextExample {
     pub id: String,
     /// Its tokens.
     pub ids: Vec<u32>,
-}
-
-/// A text whose membership in the tuning data a recorded coin decided. Both outcomes are kept: the texts that stayed
-/// out are what privacy metrics compare with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Canary {
-    /// Unique among the canaries.
-    pub id: String,
-    /// What would be memorised.
-    pub text: String,
-    /// What the coin said.
-    pub included: bool,
 }
 
 /// All that one run learns from. Every arm of a comparison gets the same.

@@ -23,7 +23,7 @@ pub mod text;
 pub mod trainer;
 
 pub use arms::Arm;
-pub use data::{Canary, PairExample, TaskExample, TextExample, TuneData};
+pub use data::{PairExample, TaskExample, TextExample, TuneData};
 pub use error::TuneError;
 pub use objective::{Term, TermLog};
 pub use optimizer::AdamWSpec;
