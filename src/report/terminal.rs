@@ -1,0 +1,1 @@
+//! Plain-text tables for a terminal, as strings: the binary prints them.
