@@ -9,16 +9,16 @@
 //! `docs/architecture.md` says what each owns and must not know.
 
 pub mod base;
-pub mod stats;
 pub mod causal;
-pub mod scenario;
-pub mod ops;
-pub mod model;
+pub mod compare;
 pub mod intervene;
 pub mod mediate;
+pub mod model;
+pub mod ops;
+pub mod pipeline;
+pub mod record;
+pub mod report;
+pub mod scenario;
+pub mod stats;
 pub mod trust;
 pub mod tune;
-pub mod record;
-pub mod compare;
-pub mod report;
-pub mod pipeline;

@@ -1,1 +1,3 @@
 //! Placeholder while the room is built.
+
+pub mod recipe;

@@ -108,6 +108,28 @@ pub fn read_jsonl<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, FileError>
     Ok(rows)
 }
 
+/// Reads TOML text; `path` names it in errors. An unknown key is refused with its line and the nearest known key.
+pub fn parse_toml<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, FileError> {
+    toml::from_str(text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let mut message = error.message().replace('\n', " ");
+        let mut quoted = message.split('`').skip(1).step_by(2);
+        if message.starts_with("unknown ")
+            && let Some(given) = quoted.next()
+            && let Some(known) = super::suggestion(given, quoted)
+        {
+            message = format!("{message}; did you mean `{known}`?");
+        }
+        FileError::MalformedLine { path: path.to_path_buf(), line, message }
+    })
+}
+
+/// Reads a TOML file, as [`parse_toml`].
+pub fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
+    parse_toml(path, &read_text(path)?)
+}
+
 /// Maps a file into memory for reading (weights).
 pub fn map(path: &Path) -> Result<memmap2::Mmap, FileError> {
     let file = File::open(path).map_err(io("read", path))?;
@@ -197,12 +219,7 @@ impl Journal {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             create_folder(parent)?;
         }
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path)
-            .map_err(io("open", path))?;
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(io("open", path))?;
         let mut rows = Vec::new();
         let mut complete = 0u64;
         let mut reader = BufReader::new(&file);

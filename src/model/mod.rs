@@ -1,1 +1,38 @@
-//! Placeholder while the room is built.
+//! Checkpoints, tokenizer, the one decoder, adapters and named hook points.
+//!
+//! [`LanguageModel`] is a decoder with its config and tokenizer; [`Adapter`] a set of low-rank updates to it;
+//! [`Hooks`] reads and replaces what [`HookPoint`] names while a pass runs; [`score`](score::score) turns text into
+//! log-likelihoods. A family of models is one file in `family/` that maps its `config.json` and weight names here.
+
+mod adapter;
+mod adapter_config;
+mod architecture;
+mod attention;
+mod config;
+mod decoder;
+mod error;
+mod family;
+pub mod generate;
+mod hook;
+pub mod hub;
+mod language_model;
+mod layout;
+mod linear;
+pub mod reference;
+mod rotary;
+pub mod score;
+mod text;
+mod weights;
+
+pub use adapter::{Adapter, LoraSpec, TargetModules};
+pub use architecture::{Architecture, BlockPlan, Dimension, NormKind, QkNorm};
+pub use decoder::Readout;
+pub use error::ModelError;
+pub use hook::{HookKind, HookPoint, Hooks, NoHooks, Record, UnknownHookPoint};
+pub use language_model::{LanguageModel, LinearModule, LoadOptions};
+pub use rotary::{LongRotary, Rotary};
+pub use score::{
+    AnswerRows, Row, Score, ScoreRequest, TokenizedPrompt, answer_loglikelihoods, split_tokens, target_logprobs,
+    tokenize_prompt,
+};
+pub use text::{Encoded, Special, TextTokenizer};

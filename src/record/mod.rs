@@ -42,7 +42,9 @@ pub enum RecordError {
         known: u32,
     },
     /// A value that JSON cannot hold and nobody should have recorded.
-    #[error("record `{record}`: {place} is {value}; a number that does not exist is recorded as undefined, with its reason")]
+    #[error(
+        "record `{record}`: {place} is {value}; a number that does not exist is recorded as undefined, with its reason"
+    )]
     NotFinite {
         /// The record's name.
         record: String,

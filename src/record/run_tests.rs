@@ -8,7 +8,8 @@ fn path(name: &str) -> PathBuf {
 }
 
 fn record() -> RunRecord {
-    let model = ModelIdentity { source: "embedded".into(), family: "llama".into(), parameters: 7, digest: Digest::of(b"w") };
+    let model =
+        ModelIdentity { source: "embedded".into(), family: "llama".into(), parameters: 7, digest: Digest::of(b"w") };
     let mut record = RunRecord::new("base", model, Versions { counterpath: "0.1.0".into(), candle: "0.11.1".into() });
     record.seeds.insert("run".into(), 7);
     record.scores.push(MetricScore {

@@ -1,1 +1,11 @@
-//! tests
+//! The integration suite: one binary, one module a room.
+
+#[cfg(feature = "hub")]
+mod hub;
+mod layering;
+mod parity;
+mod peft;
+mod real_models;
+mod shared;
+mod trust;
+mod tune;

@@ -1,0 +1,269 @@
+//! The command line, as clap reads it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Evaluate and repair open language models causally.
+#[derive(Debug, Parser)]
+#[command(name = "counterpath", version, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// Print nothing but results and errors.
+    #[arg(long, global = true)]
+    pub quiet: bool,
+    /// Print the result as JSON on standard output.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the whole loop on the embedded model: evaluate, mediate, tune five adapters, rescore, compare, report
+    Quickstart(Quickstart),
+    /// Run the whole loop from a recipe
+    Run(Run),
+    /// Write the items and counterfactual pairs of a scenario
+    Generate(Generate),
+    /// Score a checkpoint on eval sets: the five objectives, per item
+    Evaluate(Evaluate),
+    /// Patch activations: effects site by site for pairs, or the pathway of an eval set
+    Mediate(Mediate),
+    /// Train one adapter with causal regularizers
+    Tune(Tune),
+    /// Compare two or more records, paired by item
+    Compare(Compare),
+    /// Write the report of a finished run
+    Report(Report),
+    /// Log-likelihoods of continuations, for other programs
+    Score(Score),
+    /// Show a model's architecture and hook points, or write its activations
+    Inspect(Inspect),
+}
+
+/// Which checkpoint, and how it is loaded.
+#[derive(Debug, Clone, Args)]
+pub struct ModelArgs {
+    /// `embedded`, a Hugging Face folder, or a hub id: org/name or org/name@revision
+    #[arg(long, value_name = "MODEL")]
+    pub model: String,
+    #[command(flatten)]
+    pub load: LoadArgs,
+}
+
+/// How a checkpoint is loaded.
+#[derive(Debug, Clone, Args)]
+pub struct LoadArgs {
+    /// A PEFT adapter folder on top of the model
+    #[arg(long, value_name = "FOLDER")]
+    pub adapter: Option<PathBuf>,
+    /// cpu, cuda, cuda:N or metal
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+}
+
+/// The loop on the embedded model.
+#[derive(Debug, Args)]
+pub struct Quickstart {
+    /// The run's folder
+    #[arg(long, default_value = "runs/quickstart")]
+    pub output: PathBuf,
+    /// Root of all randomness
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// How many training seeds an arm gets
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub seeds: u32,
+    /// cpu, cuda, cuda:N or metal
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+}
+
+/// The loop from a recipe.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The recipe (TOML)
+    pub recipe: PathBuf,
+    /// Takes the place of the recipe's model
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// The run's folder; runs/<recipe's name> where it is not given
+    #[arg(long)]
+    pub output: Option<PathBuf>,
+    /// Takes the place of the recipe's seed
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// How many training seeds an arm gets
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub seeds: u32,
+}
+
+/// Items and pairs of a scenario.
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// A shipped eval set (hiring, …) or a folder with scenario.toml
+    #[arg(long, value_name = "NAME|FOLDER")]
+    pub eval_set: String,
+    /// The folder that receives scenario.toml, items.jsonl, pairs.jsonl and the card
+    #[arg(long)]
+    pub output: PathBuf,
+    /// Items per environment and split
+    #[arg(long)]
+    pub items: Option<usize>,
+    /// Pairs per intervention and split
+    #[arg(long)]
+    pub pairs: Option<usize>,
+    /// Root of all randomness
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+/// Metrics of one checkpoint.
+#[derive(Debug, Args)]
+pub struct Evaluate {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Eval sets: shipped names, folders, or JSONL files of declared pairs
+    #[arg(long = "eval-set", value_name = "NAME|FOLDER|JSONL", required = true)]
+    pub eval_sets: Vec<String>,
+    /// The record (JSON)
+    #[arg(long)]
+    pub output: PathBuf,
+    /// Root of all randomness
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// A record of `mediate`, whose pathway the explainability metrics judge
+    #[arg(long, value_name = "JSON")]
+    pub mediation: Option<PathBuf>,
+}
+
+/// Which way activations travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DirectionArg {
+    /// The factual run receives the counterfactual's activation
+    Noise,
+    /// The counterfactual run receives the factual's activation
+    Denoise,
+    /// One after the other
+    Both,
+}
+
+/// Patching.
+#[derive(Debug, Args)]
+pub struct Mediate {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Pairs (JSONL): {"id","cluster","factual","counterfactual","answers":[a,b]} or factual_ids, counterfactual_ids, answer_ids; one row a pair, site and direction is written
+    #[arg(long, value_name = "JSONL", conflicts_with = "eval_sets")]
+    pub pairs: Option<PathBuf>,
+    /// Find the pathway of an eval set (shipped name or folder) and write a record
+    #[arg(long = "eval-set", value_name = "NAME|FOLDER", required_unless_present = "pairs")]
+    pub eval_sets: Vec<String>,
+    /// Kinds of sites
+    #[arg(long, value_delimiter = ',', default_value = "resid_pre,z,attn_out,mlp_out")]
+    pub sites: Vec<String>,
+    /// Which run receives
+    #[arg(long, value_enum, default_value = "both")]
+    pub direction: DirectionArg,
+    /// Rows (JSONL) for --pairs, a record (JSON) for --eval-set
+    #[arg(long)]
+    pub output: PathBuf,
+    /// Root of all randomness
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// One adapter.
+#[derive(Debug, Args)]
+pub struct Tune {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Eval sets whose tuning split trains: shipped names, folders, or JSONL files of declared pairs
+    #[arg(long = "eval-set", value_name = "NAME|FOLDER|JSONL", required = true)]
+    pub eval_sets: Vec<String>,
+    /// plain, consistency, pathway, random_sites or causal
+    #[arg(long, default_value = "causal")]
+    pub arm: String,
+    /// A record of `mediate`: the pathway that the penalty closes
+    #[arg(long, value_name = "JSON")]
+    pub mediation: Option<PathBuf>,
+    /// A recipe whose [tune] table sets steps, rate, rank and weights
+    #[arg(long, value_name = "TOML")]
+    pub recipe: Option<PathBuf>,
+    /// The adapter's folder (PEFT files, checkpoint, losses)
+    #[arg(long)]
+    pub output: PathBuf,
+    /// Root of all randomness
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Paired comparison.
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// Two or more records; the first is the reference
+    #[arg(required = true, num_args = 2.., value_name = "RECORD")]
+    pub records: Vec<PathBuf>,
+    /// Family-wise error rate
+    #[arg(long, default_value_t = 0.05)]
+    pub alpha: f64,
+    /// Equivalence margin of a metric, such as accuracy.exact=0.02; repeatable
+    #[arg(long = "margin", value_name = "METRIC=MARGIN")]
+    pub margins: Vec<String>,
+    /// Also write the comparison (JSON)
+    #[arg(long)]
+    pub output: Option<PathBuf>,
+}
+
+/// The report again.
+#[derive(Debug, Args)]
+pub struct Report {
+    /// A run's folder
+    pub run: PathBuf,
+    /// The HTML file; report.html in the folder where neither is given
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// The Markdown file
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+}
+
+/// Log-likelihoods.
+#[derive(Debug, Args)]
+pub struct Score {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Requests (JSONL): {"id","context","continuation"} or context_ids, continuation_ids
+    #[arg(long, value_name = "JSONL")]
+    pub requests: PathBuf,
+    /// Answers (JSONL), in the same order: {"id","loglikelihood","is_greedy","num_tokens"}
+    #[arg(long, value_name = "JSONL")]
+    pub output: PathBuf,
+    /// Tokens a forward
+    #[arg(long, default_value_t = 4096)]
+    pub batch_tokens: usize,
+}
+
+/// Architecture and activations.
+#[derive(Debug, Args)]
+pub struct Inspect {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Token ids, such as 1,5,9
+    #[arg(long, value_delimiter = ',', conflicts_with = "text")]
+    pub ids: Vec<u32>,
+    /// Text, encoded with the tokenizer's special tokens
+    #[arg(long)]
+    pub text: Option<String>,
+    /// Activations to keep, such as blocks.0.attn.hook_z; repeatable
+    #[arg(long = "hook", value_name = "NAME")]
+    pub hooks: Vec<String>,
+    /// The activations (safetensors): `logits` and each hook, with the batch dimension
+    #[arg(long, value_name = "SAFETENSORS")]
+    pub output: Option<PathBuf>,
+}

@@ -1,0 +1,130 @@
+//! Causal self-attention with grouped keys and values.
+
+use std::collections::BTreeMap;
+
+use candle_core::{D, Result, Tensor};
+
+use super::architecture::{Architecture, QkNorm};
+use super::decoder::{Norm, tap};
+use super::error::ModelError;
+use super::hook::{HookKind, Hooks};
+use super::layout::{AttentionInput, BlockLayout};
+use super::linear::Linear;
+use crate::ops::{self, CausalMask};
+
+/// What decides which keys a query sees and how it is turned.
+pub(crate) struct Mask<'a> {
+    pub window: Option<usize>,
+    /// Cosines and sines `[t, pairs]`.
+    pub rotary: Option<&'a (Tensor, Tensor)>,
+}
+
+#[derive(Debug, Clone)]
+enum Input {
+    Separate { q: Linear, k: Linear, v: Linear },
+    Fused(Linear),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Attention {
+    input: Input,
+    q_norm: Option<Norm>,
+    k_norm: Option<Norm>,
+    qk_norm: Option<QkNorm>,
+    out: Linear,
+    n_heads: usize,
+    n_kv_heads: usize,
+    head_dim: usize,
+    scale: f64,
+    softcap: Option<f64>,
+}
+
+impl Attention {
+    pub fn new(
+        _layer: usize,
+        layout: &BlockLayout,
+        architecture: &Architecture,
+        tensors: &BTreeMap<String, Tensor>,
+    ) -> std::result::Result<Self, ModelError> {
+        let input = match &layout.attention {
+            AttentionInput::Separate { q, k, v } => Input::Separate {
+                q: Linear::new(q, tensors)?,
+                k: Linear::new(k, tensors)?,
+                v: Linear::new(v, tensors)?,
+            },
+            AttentionInput::Fused(qkv) => Input::Fused(Linear::new(qkv, tensors)?),
+        };
+        let norm = |place: &Option<_>| place.as_ref().map(|place| Norm::new(place, architecture, tensors)).transpose();
+        Ok(Self {
+            input,
+            q_norm: norm(&layout.q_norm)?,
+            k_norm: norm(&layout.k_norm)?,
+            qk_norm: architecture.qk_norm,
+            out: Linear::new(&layout.attention_out, tensors)?,
+            n_heads: architecture.n_heads,
+            n_kv_heads: architecture.n_kv_heads,
+            head_dim: architecture.head_dim,
+            scale: architecture.attention_scale,
+            softcap: architecture.attention_softcap,
+        })
+    }
+
+    pub fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        let mut linears = match &mut self.input {
+            Input::Separate { q, k, v } => vec![q, k, v],
+            Input::Fused(qkv) => vec![qkv],
+        };
+        linears.push(&mut self.out);
+        linears
+    }
+
+    /// Queries `[b, t, h·k]`, keys and values `[b, t, g·k]`.
+    fn project(&self, x_btd: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
+        match &self.input {
+            Input::Separate { q, k, v } => Ok((q.forward(x_btd)?, k.forward(x_btd)?, v.forward(x_btd)?)),
+            Input::Fused(qkv) => {
+                let qkv = qkv.forward(x_btd)?;
+                let (q, kv) = (self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim);
+                let part = |start, width| qkv.narrow(D::Minus1, start, width)?.contiguous();
+                Ok((part(0, q)?, part(q, kv)?, part(q + kv, kv)?))
+            }
+        }
+    }
+
+    /// Splits a projection into heads, normalized where the family does so.
+    fn heads(&self, x: Tensor, heads: usize, norm: &Option<Norm>) -> Result<Tensor> {
+        let (batch, tokens, _) = x.dims3()?;
+        let split = |x: Tensor| x.reshape((batch, tokens, heads, self.head_dim));
+        match (norm, self.qk_norm) {
+            (Some(norm), Some(QkNorm::PerHead)) => norm.forward(&split(x)?),
+            (Some(norm), Some(QkNorm::Whole)) => split(norm.forward(&x)?),
+            _ => split(x),
+        }
+    }
+
+    pub fn forward(&self, layer: usize, x_btd: &Tensor, mask: &Mask<'_>, hooks: &mut dyn Hooks) -> Result<Tensor> {
+        let (batch, tokens, _) = x_btd.dims3()?;
+        let (q, k, v) = self.project(x_btd)?;
+        let q_bthk = tap(hooks, HookKind::Q, layer, self.heads(q, self.n_heads, &self.q_norm)?)?;
+        let k_btgk = tap(hooks, HookKind::K, layer, self.heads(k, self.n_kv_heads, &self.k_norm)?)?;
+        let v_btgk = tap(hooks, HookKind::V, layer, self.heads(v, self.n_kv_heads, &None)?)?;
+        let (q_bthk, k_btgk) = match mask.rotary {
+            Some((cos, sin)) => (ops::rotate(&q_bthk, cos, sin)?, ops::rotate(&k_btgk, cos, sin)?),
+            None => (q_bthk, k_btgk),
+        };
+        // The queries of the heads that share a key head stand one after another, so one product serves them all.
+        let groups = (batch * self.n_kv_heads, self.n_heads / self.n_kv_heads * tokens, self.head_dim);
+        let q = q_bthk.transpose(1, 2)?.contiguous()?.reshape(groups)?;
+        let key_shape = (batch * self.n_kv_heads, tokens, self.head_dim);
+        let k = k_btgk.transpose(1, 2)?.contiguous()?.reshape(key_shape)?;
+        let v = v_btgk.transpose(1, 2)?.contiguous()?.reshape(key_shape)?;
+        let scores_bhtt = q.matmul(&k.t()?)?.reshape((batch, self.n_heads, tokens, tokens))?;
+        let causal = CausalMask { offset: 0, window: mask.window };
+        let pattern_bhtt = ops::causal_softmax(&scores_bhtt, self.scale, causal, self.softcap)?;
+        let pattern_bhtt = tap(hooks, HookKind::Pattern, layer, pattern_bhtt)?;
+        let pattern = pattern_bhtt.reshape((groups.0, groups.1, tokens))?;
+        let z = pattern.matmul(&v)?.reshape((batch, self.n_heads, tokens, self.head_dim))?;
+        let z_bthk = tap(hooks, HookKind::Z, layer, z.transpose(1, 2)?.contiguous()?)?;
+        self.out.forward(&z_bthk.reshape((batch, tokens, self.n_heads * self.head_dim))?)
+    }
+}

@@ -1,0 +1,34 @@
+//! The families of models: each file maps a `config.json` and weight names to the one decoder.
+
+mod gpt2;
+mod llama;
+
+use serde_json::Value;
+
+use super::architecture::Architecture;
+use super::config::Config;
+use super::error::ModelError;
+use super::layout::Layout;
+
+/// What a family makes of a config.
+pub(crate) struct Blueprint {
+    pub architecture: Architecture,
+    pub layout: Layout,
+}
+
+type Read = fn(&Config<'_>) -> Result<Blueprint, ModelError>;
+
+/// Every family by its `model_type`.
+const FAMILIES: &[(&str, Read)] = &[("gpt2", gpt2::read), ("llama", llama::read)];
+
+/// Reads a `config.json` of any known family.
+pub(crate) fn read(config: &Value) -> Result<Blueprint, ModelError> {
+    let config = Config::new(config)?;
+    let family = config.text("model_type")?;
+    let Some((_, read)) = FAMILIES.iter().find(|(name, _)| *name == family) else {
+        let known = FAMILIES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        return Err(ModelError::UnknownArchitecture { found: family, known });
+    };
+    config.refuse("quantization_config", "give unquantized weights")?;
+    read(&config)
+}

@@ -1,0 +1,214 @@
+//! A language model: its architecture, tensors, tokenizer and decoder.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+use serde_json::Value;
+
+use super::adapter::Adapter;
+use super::architecture::{Architecture, Dimension};
+use super::decoder::{Decoder, Readout};
+use super::error::ModelError;
+use super::family::{self, Blueprint};
+use super::hook::{HookPoint, Hooks};
+use super::layout::{BlockLayout, Layout};
+use super::text::TextTokenizer;
+use super::weights;
+use crate::base::digest::Hasher;
+use crate::base::{Digest, files};
+use crate::ops::WeightLayout;
+
+/// Where and as what weights are held.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// The device.
+    pub device: Device,
+    /// The type; `F32` on a CPU.
+    pub dtype: DType,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { device: Device::Cpu, dtype: DType::F32 }
+    }
+}
+
+/// One linear layer, as adapters name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinearModule {
+    /// The module's path in the reference implementation, such as `model.layers.0.self_attn.q_proj`.
+    pub name: String,
+    /// Width of its input.
+    pub in_features: usize,
+    /// Width of its output.
+    pub out_features: usize,
+    /// Whether its weight is stored `[in, out]`.
+    pub conv1d: bool,
+    /// Whether it is the head.
+    pub is_output_embedding: bool,
+}
+
+/// A loaded model. A clone shares every tensor.
+#[derive(Clone)]
+pub struct LanguageModel {
+    shared: Arc<Shared>,
+    decoder: Decoder,
+}
+
+struct Shared {
+    architecture: Arc<Architecture>,
+    layout: Layout,
+    tensors: BTreeMap<String, Tensor>,
+    tokenizer: Option<TextTokenizer>,
+    digest: Digest,
+}
+
+impl LanguageModel {
+    /// Loads a folder of `config.json`, weights and (where there is one) tokenizer, as Hugging Face lays them out.
+    pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self, ModelError> {
+        let config: Value = files::read_json(&folder.join("config.json"))?;
+        let blueprint = family::read(&config)?;
+        let tokenizer = TextTokenizer::load(folder)?;
+        let tensors = weights::read_folder(folder, &blueprint.layout, options.dtype, &options.device)?;
+        Self::assemble(blueprint, tensors, tokenizer)
+    }
+
+    /// A model from tensors under their Hugging Face names. A tensor that is a variable stays one: gradients reach it,
+    /// and what is set later is seen.
+    pub fn from_parts(
+        config: &Value,
+        tensors: BTreeMap<String, Tensor>,
+        tokenizer: Option<TextTokenizer>,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let blueprint = family::read(config)?;
+        let assigned = blueprint.layout.assign(tensors, |tensor| tensor.dims().to_vec())?;
+        let embedding = assigned.weights.get(&blueprint.layout.embedding.0);
+        if let (Some(head), Some(embedding)) = (&assigned.tied_head, embedding)
+            && contents(head)? != contents(embedding)?
+        {
+            return Err(weights::tied_differ(&blueprint.layout));
+        }
+        if let Some((name, _)) = assigned.weights.iter().find(|(_, tensor)| !tensor.device().same_device(device)) {
+            return Err(ModelError::Request(format!("tensor {name} is on another device than the model")));
+        }
+        Self::assemble(blueprint, assigned.weights, tokenizer)
+    }
+
+    fn assemble(
+        blueprint: Blueprint,
+        tensors: BTreeMap<String, Tensor>,
+        tokenizer: Option<TextTokenizer>,
+    ) -> Result<Self, ModelError> {
+        let Blueprint { architecture, layout } = blueprint;
+        let tokenizer =
+            tokenizer.map(|tokenizer| tokenizer.with_fallback(architecture.bos, architecture.eos.first().copied()));
+        let rows = architecture.vocab_size;
+        if let Some(largest) = tokenizer.as_ref().and_then(TextTokenizer::largest_id).filter(|id| *id as usize >= rows)
+        {
+            return Err(ModelError::VocabularyMismatch { largest, rows });
+        }
+        let digest = digest(&architecture, &tensors)?;
+        let architecture = Arc::new(architecture);
+        let decoder = Decoder::new(&architecture, &layout, &tensors)?;
+        Ok(Self { shared: Arc::new(Shared { architecture, layout, tensors, tokenizer, digest }), decoder })
+    }
+
+    /// Sizes and choices.
+    pub fn architecture(&self) -> &Architecture {
+        &self.shared.architecture
+    }
+
+    /// The tokenizer, or an error where the checkpoint has none.
+    pub fn tokenizer(&self) -> Result<&TextTokenizer, ModelError> {
+        self.shared.tokenizer.as_ref().ok_or(ModelError::NoTokenizer)
+    }
+
+    /// Where the weights are.
+    pub fn device(&self) -> &Device {
+        self.decoder.device()
+    }
+
+    /// The digest of architecture and weights as they were when the model was made, adapters left out.
+    pub fn digest(&self) -> &Digest {
+        &self.shared.digest
+    }
+
+    /// Number of weights, adapters left out; a tied head counts once.
+    pub fn parameter_count(&self) -> usize {
+        self.tensors().values().map(Tensor::elem_count).sum()
+    }
+
+    /// The hook points in the order of a pass.
+    pub fn hook_points(&self) -> Vec<HookPoint> {
+        self.architecture().hook_points()
+    }
+
+    /// The shape at a hook point.
+    pub fn hook_shape(&self, point: HookPoint) -> Vec<Dimension> {
+        self.architecture().hook_shape(point)
+    }
+
+    /// The weights by their Hugging Face names; a tied head is not among them.
+    pub fn tensors(&self) -> &BTreeMap<String, Tensor> {
+        &self.shared.tensors
+    }
+
+    /// Runs token ids `[b, t]` (u32) and reads out logits: `[b, t, v]` for [`Readout::All`], `[n, v]` for rows.
+    ///
+    /// Rows of unequal length are padded at their right end with any token: attention is causal, so padding never
+    /// reaches an earlier position.
+    pub fn forward(&self, ids_bt: &Tensor, readout: Readout<'_>, hooks: &mut dyn Hooks) -> Result<Tensor, ModelError> {
+        let tokens = ids_bt.dims2()?.1;
+        let limit = self.architecture().max_positions;
+        if tokens == 0 || tokens > limit {
+            return Err(ModelError::Request(format!("a row of {tokens} tokens; this model takes 1 to {limit}")));
+        }
+        Ok(self.decoder.forward(ids_bt, readout, hooks)?)
+    }
+
+    /// Every linear layer of the blocks, and the head.
+    pub fn linear_modules(&self) -> Vec<LinearModule> {
+        let layout = &self.shared.layout;
+        let places = layout.blocks.iter().flat_map(BlockLayout::linears).chain([&layout.head]);
+        let module = |place: &super::layout::LinearPlace| LinearModule {
+            name: place.module.clone(),
+            in_features: place.inputs,
+            out_features: place.outputs,
+            conv1d: place.layout == WeightLayout::InOut,
+            is_output_embedding: place == &layout.head,
+        };
+        places.map(module).collect()
+    }
+
+    /// This model with an adapter on top: y = W x + b + s·B(A x). Weights are shared; an adapter whose factors are
+    /// variables stays trainable, and what is set on them later is seen.
+    pub fn with_adapter(&self, adapter: &Adapter) -> Result<Self, ModelError> {
+        let mut adapted = self.clone();
+        for (module, lora) in adapter.updates(&self.linear_modules())? {
+            if !adapted.decoder.attach(&module, lora) {
+                return Err(ModelError::AdapterMismatch(format!("the model has no linear layer {module}")));
+            }
+        }
+        Ok(adapted)
+    }
+}
+
+fn contents(tensor: &Tensor) -> Result<Vec<f32>, ModelError> {
+    Ok(tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
+}
+
+fn digest(architecture: &Architecture, tensors: &BTreeMap<String, Tensor>) -> Result<Digest, ModelError> {
+    let mut hasher = Hasher::default();
+    let json = serde_json::to_vec(architecture).map_err(|error| ModelError::Request(error.to_string()))?;
+    hasher.part("architecture", &json);
+    let mut bytes = Vec::new();
+    for (name, tensor) in tensors {
+        bytes.clear();
+        bytes.extend(contents(tensor)?.into_iter().flat_map(f32::to_le_bytes));
+        hasher.part(name, &bytes);
+    }
+    Ok(hasher.finish())
+}

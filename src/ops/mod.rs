@@ -1,0 +1,52 @@
+//! The tensor kernels of the decoder, each differentiable in every tracked input.
+//!
+//! candle's own fused kernels (`softmax_last_dim`, `rms_norm`, `layer_norm`, `rope`) return tensors without a
+//! backward and cut gradients in silence, so nothing outside this room calls them.
+
+pub(crate) mod composed;
+
+pub use composed::{
+    activate, argmax_rows, causal_softmax, embed, gated, gelu_erf, gelu_tanh, layer_norm, linear, logprobs_at,
+    normalize, rms_norm, rotate, silu,
+};
+
+/// How a linear layer's weight is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightLayout {
+    /// `[out, in]`, as `torch.nn.Linear` stores it.
+    OutIn,
+    /// `[in, out]`, as GPT-2's `Conv1D` stores it.
+    InOut,
+}
+
+/// The activation function of an MLP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// x·σ(x).
+    Silu,
+    /// GELU in its tanh form.
+    GeluTanh,
+    /// GELU with the error function.
+    GeluErf,
+    /// max(x, 0).
+    Relu,
+}
+
+/// Which keys a query may see, beyond those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CausalMask {
+    /// Position of the first query minus the position of the first key.
+    pub offset: usize,
+    /// A query at position p sees keys at p − window + 1 … p; all up to p where `None`.
+    pub window: Option<usize>,
+}
+
+impl CausalMask {
+    /// The keys that query row `query` sees, of `keys` in all.
+    pub fn visible(&self, query: usize, keys: usize) -> std::ops::Range<usize> {
+        let end = (query + self.offset + 1).min(keys);
+        let start = self.window.map_or(0, |window| (query + self.offset + 1).saturating_sub(window));
+        start.min(end)..end
+    }
+}

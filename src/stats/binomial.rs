@@ -1,0 +1,60 @@
+//! Counts: Wilson's interval and McNemar's exact test.
+
+use statrs::distribution::{Binomial, DiscreteCDF};
+
+use super::interval::inverse_normal;
+use super::result::Interval;
+
+/// Wilson's score interval for `hits` of `n`; `None` for `n` = 0. Wilson 1927:
+/// (p̂ + z²/2n ± z √(p̂(1−p̂)/n + z²/4n²)) / (1 + z²/n).
+pub fn wilson(hits: usize, n: usize, level: f64) -> Option<Interval> {
+    if n == 0 || hits > n {
+        return None;
+    }
+    let (hits, n) = (hits as f64, n as f64);
+    let z = inverse_normal(0.5 + level / 2.0);
+    let (share, square) = (hits / n, z * z);
+    let middle = share + square / (2.0 * n);
+    let half = z * (share * (1.0 - share) / n + square / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + square / n;
+    let low = if hits == 0.0 { 0.0 } else { (middle - half) / scale };
+    let high = if hits == n { 1.0 } else { (middle + half) / scale };
+    Some(Interval { low, high, level })
+}
+
+/// McNemar's exact two-sided p-value of "both directions of change are equally likely", from the numbers of items
+/// that only the first and only the second got right: 2 P(X ≤ min) under Binomial(b + c, ½), at most 1. Items must be
+/// independent; where they cluster, use [`super::sign_flip`].
+pub fn mcnemar_exact(only_first: u64, only_second: u64) -> f64 {
+    let discordant = only_first + only_second;
+    match Binomial::new(0.5, discordant) {
+        Ok(binomial) => (2.0 * binomial.cdf(only_first.min(only_second))).min(1.0),
+        // ½ is a probability, so this is not reached; no evidence is the answer that claims nothing.
+        Err(_) => 1.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mcnemar_meets_scipy() {
+        // scipy.stats.binomtest(0, 3, 0.5), the golden value of the shared reference.
+        assert!((mcnemar_exact(3, 0) - 0.25).abs() < 1e-12);
+        assert_eq!(mcnemar_exact(0, 0), 1.0);
+        assert_eq!(mcnemar_exact(4, 4), 1.0);
+        // 2·(1 + 10 + 45)/1024.
+        assert!((mcnemar_exact(2, 8) - 0.109375).abs() < 1e-12);
+    }
+
+    #[test]
+    fn wilson_meets_published_values() {
+        // Newcombe 1998, table I: 81 of 263 gives 0.2553 to 0.3662; 0 of 20 gives 0 to 0.1611.
+        let interval = wilson(81, 263, 0.95).expect("n > 0");
+        assert!((interval.low - 0.2553).abs() < 5e-5 && (interval.high - 0.3662).abs() < 5e-5, "{interval:?}");
+        let none = wilson(0, 20, 0.95).expect("n > 0");
+        assert!(none.low == 0.0 && (none.high - 0.1611).abs() < 5e-5, "{none:?}");
+        assert_eq!(wilson(0, 0, 0.95), None);
+    }
+}

@@ -1,0 +1,343 @@
+//! The cluster bootstrap: whole clusters are drawn with replacement, the statistic is computed anew on each draw.
+//!
+//! The population that an interval speaks of is the one that clusters (templates, units, documents) were drawn from;
+//! items of one cluster are never treated as independent. Intervals are BCa; where BCa is degenerate the percentile
+//! interval stands in, and `method` says so. Cost: O(replicates × clusters × width of the statistic).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+
+use super::binomial::wilson;
+use super::draws::StreamKey;
+use super::form::Form;
+use super::interval::{Bca, NoBca, percentile};
+use super::result::{Estimate, Interval, Item, Statistic};
+use super::statistic::{Clusters, Undefined};
+use crate::base::Seed;
+
+/// How to resample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bootstrap {
+    /// How many replicates; 2000 suffice for a 95 % interval, more for extreme tails.
+    pub replicates: usize,
+    /// Nominal coverage of the interval, such as 0.95.
+    pub level: f64,
+    /// The stream of the draws. The same seed and data give the same interval at any number of threads.
+    pub seed: Seed,
+}
+
+/// The share of undefined replicates above which there is no interval.
+const UNDEFINED_LIMIT: f64 = 0.05;
+
+/// Below this number of clusters the method's text warns that intervals tend to be too narrow.
+const FEW_CLUSTERS: usize = 10;
+
+/// The value of `statistic` on `items` with its cluster-bootstrap interval. What cannot be had is `None`, with the
+/// reason; nothing is written as 0.
+pub fn estimate(items: &[Item], statistic: &Statistic, bootstrap: &Bootstrap) -> Estimate {
+    match Distribution::of(items, statistic, bootstrap) {
+        Ok(distribution) => distribution.estimate(bootstrap.level),
+        Err(reason) => Estimate::undefined(reason.to_string(), items.len(), Clusters::of(items).len()),
+    }
+}
+
+/// A value with its bootstrap distribution, from which intervals at any level are read.
+#[derive(Debug, Clone)]
+pub struct Distribution {
+    value: f64,
+    n: usize,
+    clusters: usize,
+    sorted: Vec<f64>,
+    undefined: usize,
+    reason: Option<Undefined>,
+    bca: Result<Bca, NoBca>,
+    bounds: Option<(f64, f64)>,
+    fewest_clusters: usize,
+}
+
+/// What a resampling needs to know of a statistic on a sample.
+pub(crate) struct Resampled<'a, F> {
+    /// The statistic under cluster weights.
+    pub(crate) value: &'a F,
+    /// Items.
+    pub(crate) n: usize,
+    /// Clusters.
+    pub(crate) clusters: usize,
+    /// The range that the statistic cannot leave.
+    pub(crate) bounds: Option<(f64, f64)>,
+    /// Clusters in the smallest group that is read.
+    pub(crate) fewest_clusters: usize,
+}
+
+impl Distribution {
+    /// Resamples the clusters of `items`; the level of `bootstrap` is not used.
+    pub fn of(items: &[Item], statistic: &Statistic, bootstrap: &Bootstrap) -> Result<Self, Undefined> {
+        let clusters = Clusters::of(items);
+        let form = Form::compile(statistic, items.iter().zip(clusters.indices().iter().copied()), clusters.len())?;
+        let value = |weights: &[f64]| form.value(weights);
+        Self::resample(
+            Resampled {
+                value: &value,
+                n: items.len(),
+                clusters: clusters.len(),
+                bounds: statistic.bounds(items),
+                fewest_clusters: statistic.fewest_clusters(items, &clusters),
+            },
+            bootstrap,
+        )
+    }
+
+    pub(crate) fn resample<F>(sample: Resampled<'_, F>, bootstrap: &Bootstrap) -> Result<Self, Undefined>
+    where
+        F: Fn(&[f64]) -> Result<f64, Undefined> + Sync,
+    {
+        let Resampled { value: evaluate, n, clusters, bounds, fewest_clusters } = sample;
+        let value = evaluate(&vec![1.0; clusters])?;
+        let key = StreamKey::of(&bootstrap.seed);
+        let buffer = || vec![0.0; clusters];
+        let drawn: Vec<f64> = (0..bootstrap.replicates)
+            .into_par_iter()
+            .map_init(buffer, |weights, replicate| {
+                key.stream(replicate).resample(weights);
+                evaluate(weights).unwrap_or(f64::NAN)
+            })
+            .collect();
+        let reason = drawn.iter().position(|replicate| replicate.is_nan()).and_then(|first| {
+            let mut weights = buffer();
+            key.stream(first).resample(&mut weights);
+            evaluate(&weights).err()
+        });
+        let mut sorted: Vec<f64> = drawn.iter().copied().filter(|replicate| !replicate.is_nan()).collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let undefined = drawn.len() - sorted.len();
+        let jackknife: Vec<f64> = (0..clusters)
+            .into_par_iter()
+            .map_init(|| vec![1.0; clusters], |weights, left_out| leave_out(weights, left_out, evaluate))
+            .collect();
+        let bca = Bca::new(value, &sorted, &jackknife);
+        Ok(Self { value, n, clusters, sorted, undefined, reason, bca, bounds, fewest_clusters })
+    }
+
+    /// The value on the sample itself.
+    pub fn value(&self) -> f64 {
+        self.value
+    }
+
+    /// The replicates that are defined, smallest first.
+    pub fn replicates(&self) -> &[f64] {
+        &self.sorted
+    }
+
+    /// The standard deviation of the replicates; `None` below two clusters or replicates.
+    pub fn standard_error(&self) -> Option<f64> {
+        if self.clusters < 2 || self.sorted.len() < 2 {
+            return None;
+        }
+        let count = self.sorted.len() as f64;
+        let mean = self.sorted.iter().sum::<f64>() / count;
+        let squares: f64 = self.sorted.iter().map(|replicate| (replicate - mean).powi(2)).sum();
+        Some((squares / (count - 1.0)).sqrt())
+    }
+
+    /// The value with its interval at `level`.
+    pub fn estimate(&self, level: f64) -> Estimate {
+        let estimate = |interval, undefined, method| Estimate {
+            value: Some(self.value),
+            interval,
+            undefined,
+            n: self.n,
+            clusters: self.clusters,
+            method,
+        };
+        match self.interval(level) {
+            Ok((interval, method)) => estimate(Some(interval), None, method),
+            Err(reason) => estimate(None, Some(reason), "none".into()),
+        }
+    }
+
+    /// The interval at `level` and how it was made, or the reason that there is none.
+    pub fn interval(&self, level: f64) -> Result<(Interval, String), String> {
+        if self.clusters < 2 {
+            return Err("all items are in one cluster; an interval over clusters needs at least two".into());
+        }
+        let drawn = self.sorted.len() + self.undefined;
+        let (Some(first), Some(last)) = (self.sorted.first(), self.sorted.last()) else {
+            return Err(match &self.reason {
+                Some(reason) => format!("no replicate of {drawn} is defined: {reason}"),
+                None => "0 replicates were asked for".into(),
+            });
+        };
+        if self.undefined as f64 > UNDEFINED_LIMIT * drawn as f64 {
+            let reason = self.reason.as_ref().map(Undefined::to_string).unwrap_or_default();
+            return Err(format!("{} of {drawn} replicates are undefined: {reason}", self.undefined));
+        }
+        // Replicates of one and the same value still differ by rounding.
+        if last - first <= 1e-12 * self.value.abs() {
+            return Ok(self.constant(level));
+        }
+        let corrected = self.bca.and_then(|bca| bca.interval(&self.sorted, level).ok_or(NoBca::Acceleration));
+        let ((low, high), kind) = match corrected {
+            Ok(ends) => (ends, "BCa"),
+            Err(NoBca::Bias) => (percentile(&self.sorted, level), "percentile; all replicates on one side of the value"),
+            Err(NoBca::Acceleration) => (percentile(&self.sorted, level), "percentile; the jackknife is degenerate"),
+        };
+        let mut method = format!("cluster bootstrap ({kind}), {drawn} replicates");
+        if self.undefined > 0 {
+            method.push_str(&format!(", {} undefined left out", self.undefined));
+        }
+        if self.clusters < FEW_CLUSTERS {
+            method.push_str(&format!(", few clusters ({}): likely too narrow", self.clusters));
+        }
+        Ok((Interval { low, high, level }, method))
+    }
+
+    /// Every cluster says the same, so that resampling cannot show how far the truth may be off. A bounded statistic
+    /// (shares, AUC) gets the Wilson limit for "0 deviating clusters out of n"; an unbounded one gets no width.
+    fn constant(&self, level: f64) -> (Interval, String) {
+        let Some((low, high)) = self.bounds else {
+            let method = format!("all {} clusters give the same value", self.clusters);
+            return (Interval { low: self.value, high: self.value, level }, method);
+        };
+        let deviating = wilson(0, self.fewest_clusters, level).map_or(1.0, |interval| interval.high);
+        let interval = Interval {
+            low: self.value - deviating * (self.value - low),
+            high: self.value + deviating * (high - self.value),
+            level,
+        };
+        let method = format!("all clusters give the same value: Wilson limit for 0 deviating of {}", self.fewest_clusters);
+        (interval, method)
+    }
+}
+
+fn leave_out<F>(weights: &mut [f64], left_out: usize, evaluate: &F) -> f64
+where
+    F: Fn(&[f64]) -> Result<f64, Undefined>,
+{
+    let set = |weights: &mut [f64], weight: f64| weights.get_mut(left_out).into_iter().for_each(|slot| *slot = weight);
+    set(weights, 0.0);
+    let value = evaluate(weights).unwrap_or(f64::NAN);
+    set(weights, 1.0);
+    value
+}
+
+/// One metric of a joint bootstrap.
+#[derive(Debug, Clone, Copy)]
+pub struct JointMetric<'a> {
+    /// Metrics of one stratum (an eval set) share clusters by name and are resampled together; strata are
+    /// independent of each other.
+    pub stratum: &'a str,
+    /// How the items become the value.
+    pub statistic: &'a Statistic,
+    /// The items.
+    pub items: &'a [Item],
+}
+
+/// Replicates of several metrics under the same draws of clusters, so that their joint distribution (dominance,
+/// Pareto fronts) can be read: one list a metric, replicate by replicate, `None` where undefined.
+pub fn joint_replicates(metrics: &[JointMetric<'_>], bootstrap: &Bootstrap) -> Result<Vec<Vec<Option<f64>>>, Undefined> {
+    let mut strata: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for metric in metrics {
+        let names = metric.items.iter().map(|item| item.cluster.as_str());
+        strata.entry(metric.stratum).or_default().extend(names);
+    }
+    let mut replicates = Vec::with_capacity(metrics.len());
+    for metric in metrics {
+        let names: Vec<&str> = strata.get(metric.stratum).into_iter().flatten().copied().collect();
+        let place = |item: &Item| names.binary_search(&item.cluster.as_str()).unwrap_or(usize::MAX);
+        let form = Form::compile(metric.statistic, metric.items.iter().map(|item| (item, place(item))), names.len())?;
+        let key = StreamKey::of(&bootstrap.seed.fork(metric.stratum));
+        let draw = |weights: &mut Vec<f64>, replicate| {
+            key.stream(replicate).resample(weights);
+            form.value(weights).ok()
+        };
+        let buffer = || vec![0.0; names.len()];
+        replicates.push((0..bootstrap.replicates).into_par_iter().map_init(buffer, draw).collect());
+    }
+    Ok(replicates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(id: usize, cluster: usize, value: f64, group: &str) -> Item {
+        Item { id: id.to_string(), cluster: format!("{cluster:04}"), value, group: Some(group.into()), weight: Some(1.0) }
+    }
+
+    fn skewed(clusters: usize) -> Vec<Item> {
+        (0..2 * clusters).map(|id| item(id, id / 2, ((id * 37 % 101) as f64 / 20.0).exp(), "a")).collect()
+    }
+
+    const BOOTSTRAP: fn(&str) -> Bootstrap =
+        |name| Bootstrap { replicates: 2000, level: 0.95, seed: Seed::new(11).fork(name) };
+
+    #[test]
+    fn the_interval_does_not_depend_on_threads() {
+        let items = skewed(40);
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
+            pool.install(|| estimate(&items, &Statistic::Mean, &BOOTSTRAP("threads")))
+        };
+        assert_eq!(run(1), run(3));
+        assert_ne!(run(1), estimate(&items, &Statistic::Mean, &BOOTSTRAP("another stream")));
+    }
+
+    #[test]
+    fn bca_leans_towards_the_long_tail() {
+        let items = skewed(40);
+        let distribution = Distribution::of(&items, &Statistic::Mean, &BOOTSTRAP("skew")).expect("defined");
+        let (interval, method) = distribution.interval(0.95).expect("40 clusters");
+        assert!(method.contains("BCa"), "{method}");
+        let (low, high) = percentile(distribution.replicates(), 0.95);
+        assert!(interval.low > low && interval.high > high, "{interval:?} against {low} {high}");
+    }
+
+    #[test]
+    fn one_cluster_has_a_value_but_no_interval() {
+        let items: Vec<Item> = (0..5).map(|id| item(id, 0, id as f64, "a")).collect();
+        let estimate = estimate(&items, &Statistic::Mean, &BOOTSTRAP("one"));
+        assert_eq!((estimate.value, estimate.interval, estimate.n, estimate.clusters), (Some(2.0), None, 5, 1));
+        assert!(estimate.undefined.expect("reason").contains("at least two"));
+    }
+
+    #[test]
+    fn an_undefined_value_keeps_its_reason() {
+        let estimate = estimate(&[], &Statistic::Mean, &BOOTSTRAP("none"));
+        assert_eq!((estimate.value, estimate.undefined.as_deref()), (None, Some("there are no items")));
+    }
+
+    #[test]
+    fn a_group_that_often_vanishes_has_no_interval() {
+        let mut items: Vec<Item> = (0..20).map(|id| item(id, id, id as f64, "a")).collect();
+        items.push(item(20, 20, 3.0, "b"));
+        let estimate = estimate(&items, &Statistic::WorstGroup, &BOOTSTRAP("vanish"));
+        assert_eq!(estimate.value, Some(3.0));
+        let reason = estimate.undefined.expect("about e^-1 of the replicates lack group b");
+        assert!(reason.contains("no item is in group `b`"), "{reason}");
+    }
+
+    #[test]
+    fn shares_of_0_and_1_keep_a_width() {
+        let items: Vec<Item> = (0..40).map(|id| item(id, id / 2, 1.0, "a")).collect();
+        let interval = estimate(&items, &Statistic::Mean, &BOOTSTRAP("all")).interval.expect("bounded");
+        // Wilson's lower limit for 20 of 20 clusters: 1 − 0.1611.
+        assert!((interval.low - 0.8389).abs() < 5e-5 && interval.high == 1.0, "{interval:?}");
+        let constant: Vec<Item> = (0..40).map(|id| item(id, id, 0.1, "a")).collect();
+        let interval = estimate(&constant, &Statistic::Mean, &BOOTSTRAP("all")).interval.expect("constant");
+        assert!(interval.high - interval.low < 1e-12);
+    }
+
+    #[test]
+    fn joint_metrics_share_their_clusters() {
+        let items = skewed(30);
+        let doubled: Vec<Item> = items.iter().map(|item| Item { value: 2.0 * item.value, ..item.clone() }).collect();
+        let metric = |stratum, items| JointMetric { stratum, statistic: &Statistic::Mean, items };
+        let bootstrap = BOOTSTRAP("joint");
+        let metrics = [metric("x", &items[..]), metric("x", &doubled), metric("y", &items)];
+        let joint = joint_replicates(&metrics, &bootstrap).expect("defined");
+        let [x, twice, y] = &joint[..] else { panic!("three metrics") };
+        assert!(x.iter().zip(twice).all(|(a, b)| (2.0 * a.unwrap() - b.unwrap()).abs() < 1e-9));
+        assert_ne!(x, y, "strata are drawn independently");
+    }
+}

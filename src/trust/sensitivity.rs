@@ -1,0 +1,50 @@
+//! Does the answer still follow what it should follow? A model that ignores everything is perfectly invariant; these two
+//! metrics tell it from a repaired one.
+//!
+//! They read *follow* pairs: the `do` moves a legitimate cause, and the mechanism's label on the counterfactual side is b.
+
+use super::error::TrustError;
+use super::metric::{Evidence, Metric, Sample};
+use super::select::{PairAnswers, expected_label, pair_samples};
+use crate::scenario::{CounterfactualPair, Expectation};
+use crate::stats::{Direction, Objective, Statistic};
+
+pub(super) const FOLLOW_EFFECT: Metric = Metric {
+    id: "sensitivity.follow_effect",
+    version: 1,
+    objective: Objective::Sensitivity,
+    unit: "nats",
+    direction: Direction::Higher,
+    definition: "Mean total effect of moving a legitimate cause on the log-odds of the label that the mechanism then gives; \
+                 positive when the model follows.",
+    source: "Vig et al. 2020 total effect, on the log-odds scale",
+    collect: |evidence| follow(evidence, |pair, expected| pair.log_odds_effect(expected)),
+};
+
+pub(super) const FOLLOW_RATE: Metric = Metric {
+    id: "sensitivity.follow_rate",
+    version: 1,
+    objective: Objective::Sensitivity,
+    unit: "share",
+    direction: Direction::Higher,
+    definition: "Share of pairs that move a legitimate cause in which the model's answer changes, and changes to the label \
+                 that the mechanism then gives.",
+    source: "Ribeiro et al. 2020 (CheckList), directional expectation test",
+    collect: |evidence| {
+        follow(evidence, |pair, expected| {
+            let arrives = pair.counterfactual.chosen() == expected && pair.factual.chosen() != expected;
+            if arrives { 1.0 } else { 0.0 }
+        })
+    },
+};
+
+fn follow(
+    evidence: &Evidence<'_>,
+    value: impl Fn(&PairAnswers<'_>, usize) -> f64,
+) -> Result<Vec<Sample>, TrustError> {
+    let follows = |pair: &CounterfactualPair| pair.expectation != Expectation::Invariant;
+    pair_samples(evidence, Statistic::Mean, follows, |answers| {
+        let expected = expected_label(answers.pair)?;
+        Ok(expected.map_or(f64::NAN, |expected| value(answers, expected)))
+    })
+}

@@ -1,0 +1,279 @@
+//! Parity with the reference implementations: every array of the fixtures' `golden.json`, from both config forms.
+//!
+//! Tolerances: activations and logits max(10 × `f32_vs_f64_max_abs`, 1e-6); loss, long and patch 10 × that of the
+//! logits; gradient norms 1e-4 relative; generated tokens equal.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use candle_core::{Device, Result, Tensor, Var};
+use counterpath::model::generate::{Choice, Stop, generate};
+use counterpath::model::{
+    HookKind, HookPoint, Hooks, LanguageModel, LoadOptions, NoHooks, Readout, Record, Row, target_logprobs,
+};
+use serde_json::Value;
+
+use crate::shared::{json, largest_difference, numbers, rows, shared_dir};
+
+/// The fixtures of the families that are known.
+const FIXTURES: [&str; 4] = ["gpt2", "llama", "llama_tied_bias_headdim", "llama3_rope"];
+
+struct Case {
+    name: String,
+    golden: Value,
+    model: LanguageModel,
+}
+
+impl Case {
+    fn tolerance(&self, key: &str) -> f64 {
+        let noise = self.golden["f32_vs_f64_max_abs"][key].as_f64().expect("noise");
+        (10.0 * noise).max(1e-6)
+    }
+
+    fn check(&self, what: &str, found: &[f64], expected: &Value, tolerance: f64) {
+        let expected = numbers(expected);
+        assert_eq!(found.len(), expected.len(), "{} {what}", self.name);
+        let difference = largest_difference(found, &expected);
+        assert!(difference <= tolerance, "{} {what}: {difference:e} > {tolerance:e}", self.name);
+    }
+
+    fn ids(&self) -> Vec<Vec<u32>> {
+        rows(&self.golden["input_ids"])
+    }
+}
+
+fn values(tensor: &Tensor) -> Vec<f64> {
+    tensor.flatten_all().expect("flat").to_vec1::<f32>().expect("values").into_iter().map(f64::from).collect()
+}
+
+fn batch(rows: &[Vec<u32>]) -> Tensor {
+    Tensor::new(rows.to_vec(), &Device::Cpu).expect("batch")
+}
+
+/// The fixture's folder with one of its configs, put together in a scratch folder where the legacy one is asked for.
+fn folder(shared: &Path, name: &str, config: &str) -> PathBuf {
+    let source = shared.join("fixtures/parity").join(name);
+    if config == "config.json" {
+        return source;
+    }
+    // Tests run side by side, so each call has a folder of its own.
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let scratch = std::env::temp_dir().join(format!("counterpath-parity-{}-{call}", std::process::id()));
+    std::fs::create_dir_all(&scratch).expect("scratch folder");
+    for (from, to) in [(config, "config.json"), ("model.safetensors", "model.safetensors")] {
+        let bytes = std::fs::read(source.join(from)).expect("fixture");
+        std::fs::write(scratch.join(to), bytes).expect("scratch file");
+    }
+    scratch
+}
+
+fn cases() -> Vec<Case> {
+    let Some(shared) = shared_dir() else { return Vec::new() };
+    let mut cases = Vec::new();
+    for name in FIXTURES {
+        let golden = json(&shared.join("fixtures/parity").join(name).join("golden.json"));
+        for config in ["config.json", "config_legacy.json"] {
+            let folder = folder(&shared, name, config);
+            let model = LanguageModel::load(&folder, &LoadOptions::default()).expect("model");
+            cases.push(Case { name: format!("{name} ({config})"), golden: golden.clone(), model });
+        }
+    }
+    assert_eq!(cases.len(), 2 * FIXTURES.len(), "every fixture runs from both configs");
+    cases
+}
+
+#[test]
+fn activations_and_logits() {
+    for case in cases() {
+        let layers = case.model.architecture().n_layers;
+        let mut record = Record::new(case.model.hook_points());
+        let logits = case.model.forward(&batch(&case.ids()), Readout::All, &mut record).expect("pass");
+        let kept = record.take();
+        assert_eq!(kept.len(), case.model.hook_points().len(), "{}: every point is reached", case.name);
+        let at =
+            |kind| -> Vec<f64> { (0..layers).flat_map(|layer| values(&kept[&HookPoint::new(kind, layer)])).collect() };
+        let golden = &case.golden;
+        let first = values(&kept[&HookPoint::new(HookKind::ResidPre, 0)]);
+        case.check("embed", &first, &golden["embed"], case.tolerance("embed"));
+        let added = |key: &str| match golden.get(format!("{key}_add")) {
+            Some(_) => format!("{key}_add"),
+            None => format!("{key}_out"),
+        };
+        for (kind, key) in [
+            (HookKind::ResidPost, "resid_post".to_owned()),
+            (HookKind::Z, "z".to_owned()),
+            (HookKind::AttnOut, added("attn")),
+            (HookKind::MlpOut, added("mlp")),
+        ] {
+            case.check(&key, &at(kind), &golden[key.as_str()], case.tolerance(&key));
+        }
+        case.check("logits", &values(&logits), &golden["logits"], case.tolerance("logits"));
+    }
+}
+
+#[test]
+fn loss_and_long_sequence() {
+    for case in cases() {
+        let logprobs = target_logprobs(&case.model, &next_token_rows(&case.ids()), &mut NoHooks).expect("pass");
+        let loss = -values(&logprobs).iter().sum::<f64>() / logprobs.elem_count() as f64;
+        case.check("loss", &[loss], &case.golden["loss"], case.tolerance("logits"));
+        let ids = numbers(&case.golden["long"]["input_ids"]).into_iter().map(|id| id as u32).collect::<Vec<_>>();
+        let last = [(0, ids.len() - 1)];
+        let logits = case.model.forward(&batch(&[ids]), Readout::Rows(&last), &mut NoHooks).expect("pass");
+        case.check("long", &values(&logits), &case.golden["long"]["last_logits"], case.tolerance("logits"));
+    }
+}
+
+/// Every token but the first is predicted, as `labels = input_ids` does it.
+pub fn next_token_rows(ids: &[Vec<u32>]) -> Vec<Row> {
+    let row = |ids: &Vec<u32>| Row {
+        ids: ids.clone(),
+        targets: ids.iter().skip(1).enumerate().map(|(position, token)| (position, *token)).collect(),
+    };
+    ids.iter().map(row).collect()
+}
+
+#[test]
+fn gradient_norms_of_every_parameter() {
+    let Some(shared) = shared_dir() else { return };
+    for case in cases() {
+        let name = case.golden["arch"].as_str().expect("name");
+        let config = json(&shared.join("fixtures/parity").join(name).join("config.json"));
+        let vars: BTreeMap<String, Var> = (case.model.tensors().iter())
+            .map(|(name, tensor)| (name.clone(), Var::from_tensor(tensor).expect("variable")))
+            .collect();
+        let tensors = vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
+        let model = LanguageModel::from_parts(&config, tensors, None, &Device::Cpu).expect("model");
+        let logprobs = target_logprobs(&model, &next_token_rows(&case.ids()), &mut NoHooks).expect("pass");
+        let gradients = logprobs.mean_all().and_then(|mean| mean.neg()?.backward()).expect("backward");
+        let expected = case.golden["grad_norm"].as_object().expect("norms");
+        assert_eq!(expected.keys().collect::<std::collections::BTreeSet<_>>(), vars.keys().collect(), "{}", case.name);
+        for (name, norm) in expected {
+            let gradient = gradients.get(&vars[name]).unwrap_or_else(|| panic!("{}: no gradient at {name}", case.name));
+            let found = values(gradient).iter().map(|g| g * g).sum::<f64>().sqrt();
+            let norm = norm.as_f64().expect("norm");
+            assert!((found / norm - 1.0).abs() < 1e-4, "{} {name}: {found} against {norm}", case.name);
+        }
+    }
+}
+
+#[test]
+fn greedy_continuation() {
+    for case in cases() {
+        for (prompt, expected) in case.ids().iter().zip(rows(&case.golden["generate"]["new_tokens"])) {
+            let found = generate(&case.model, prompt, expected.len(), &Choice::Greedy, Stop::AtLimit).expect("tokens");
+            assert_eq!(found, expected, "{}", case.name);
+        }
+    }
+}
+
+/// Puts the stored activation in at one index of a dimension.
+struct Patch {
+    point: HookPoint,
+    source: Tensor,
+    dimension: usize,
+    index: usize,
+}
+
+impl Hooks for Patch {
+    fn wants(&self, point: HookPoint) -> bool {
+        point == self.point
+    }
+
+    fn at(&mut self, _: HookPoint, activation: Tensor) -> Result<Tensor> {
+        let size = activation.dim(self.dimension)?;
+        let part = |tensor: &Tensor, start, len| tensor.narrow(self.dimension, start, len);
+        let after = self.index + 1;
+        let parts = [
+            part(&activation, 0, self.index)?,
+            part(&self.source, self.index, 1)?,
+            part(&activation, after, size - after)?,
+        ];
+        Tensor::cat(&parts, self.dimension)
+    }
+}
+
+#[test]
+fn patching_effects() {
+    for case in cases() {
+        let golden = &case.golden["patch"];
+        let token = |key: &str| golden[key].as_u64().expect("token") as usize;
+        let (a, b) = (token("token_a"), token("token_b"));
+        let ids = case.ids();
+        let (destination, source) = (&ids[0], &ids[1]);
+        let metric = |ids: &Vec<u32>, hooks: &mut dyn Hooks| {
+            let last = [(0, ids.len() - 1)];
+            let logits = case.model.forward(&batch(&[ids.clone()]), Readout::Rows(&last), hooks).expect("pass");
+            let logits = values(&logits);
+            logits[a] - logits[b]
+        };
+        let mut record = Record::new(case.model.hook_points());
+        let tolerance = case.tolerance("logits");
+        case.check("metric_source", &[metric(source, &mut record)], &golden["metric_source"], tolerance);
+        case.check(
+            "metric_destination",
+            &[metric(destination, &mut NoHooks)],
+            &golden["metric_destination"],
+            tolerance,
+        );
+        let kept = record.take();
+        let architecture = case.model.architecture();
+        let sweep = |kind, dimension, size| -> Vec<f64> {
+            let cells = (0..architecture.n_layers).flat_map(|layer| (0..size).map(move |index| (layer, index)));
+            let cell = |(layer, index)| {
+                let point = HookPoint::new(kind, layer);
+                metric(destination, &mut Patch { point, source: kept[&point].clone(), dimension, index })
+            };
+            cells.map(cell).collect()
+        };
+        let resid = sweep(HookKind::ResidPre, 1, destination.len());
+        case.check("patch resid_pre", &resid, &golden["resid_pre_layer_pos"], tolerance);
+        case.check("patch z", &sweep(HookKind::Z, 2, architecture.n_heads), &golden["z_layer_head"], tolerance);
+    }
+}
+
+#[test]
+fn replacing_every_activation_with_itself_changes_nothing() {
+    struct Same;
+    impl Hooks for Same {
+        fn wants(&self, _: HookPoint) -> bool {
+            true
+        }
+        fn at(&mut self, _: HookPoint, activation: Tensor) -> Result<Tensor> {
+            activation.copy()
+        }
+    }
+    for case in cases() {
+        let ids = batch(&case.ids());
+        let plain = case.model.forward(&ids, Readout::All, &mut NoHooks).expect("pass");
+        let hooked = case.model.forward(&ids, Readout::All, &mut Same).expect("pass");
+        let difference = largest_difference(&values(&hooked), &values(&plain));
+        assert!(difference <= 1e-6, "{}: {difference:e}", case.name);
+    }
+}
+
+#[test]
+fn every_hook_point_is_written_where_it_is_read() {
+    struct Shift(HookPoint);
+    impl Hooks for Shift {
+        fn wants(&self, point: HookPoint) -> bool {
+            point == self.0
+        }
+        fn at(&mut self, _: HookPoint, activation: Tensor) -> Result<Tensor> {
+            // Different at every position: one shift of all keys would cancel in the softmax.
+            let wave = (0..activation.elem_count()).map(|i| 0.3 * (i as f32).sin()).collect();
+            &activation + Tensor::from_vec(wave, activation.shape(), activation.device())?
+        }
+    }
+    for case in cases() {
+        let ids = batch(&case.ids());
+        let plain = case.model.forward(&ids, Readout::All, &mut NoHooks).expect("pass");
+        for point in case.model.hook_points() {
+            let shifted = case.model.forward(&ids, Readout::All, &mut Shift(point)).expect("pass");
+            let difference = largest_difference(&values(&shifted), &values(&plain));
+            assert!(difference > 1e-3, "{} {point}: writing changed the logits by {difference:e}", case.name);
+        }
+    }
+}
