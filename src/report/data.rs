@@ -4,8 +4,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::stats::{Direction, Estimate};
-
 /// The version of the summary's format.
 pub const SUMMARY_SCHEMA: u32 = 1;
 
@@ -27,7 +25,7 @@ pub struct RunSummary {
     /// The arm that it is to be judged against, such as `plain`.
     #[serde(default)]
     pub control: Option<String>,
-    /// The metrics that decide, in the order of importance.
+    /// The questions that decide, in the order of importance.
     #[serde(default)]
     pub headlines: Vec<Headline>,
     /// What was promised, and what came of it.
@@ -76,12 +74,12 @@ pub enum HeadlineRole {
     Outcome,
 }
 
-/// A metric that decides.
+/// A question that decides, and the metrics that answer it (one for each kind of scenario).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Headline {
-    /// The metric's id with its variant.
-    pub metric: String,
-    /// The populations to show; empty for all that have it.
+    /// The metrics' ids with their variants, such as `fairness.counterfactual_gap@log_odds`.
+    pub metrics: Vec<String>,
+    /// The populations to show; empty for all that have one of the metrics.
     #[serde(default)]
     pub populations: Vec<String>,
     /// What to call it in a sentence, such as `effect of spurious changes`.
@@ -239,49 +237,4 @@ pub struct Canary {
     pub text: String,
     /// What the coin said.
     pub included: bool,
-}
-
-/// What a comparison concludes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// The second arm is better, beyond chance.
-    Better,
-    /// The second arm is worse, beyond chance.
-    Worse,
-    /// The difference is within the margin.
-    Equivalent,
-    /// Neither is shown.
-    Undecided,
-}
-
-/// One metric of one population on two arms.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ComparisonRow {
-    /// The metric's id with its variant.
-    pub metric: String,
-    /// The population.
-    pub population: String,
-    /// The unit.
-    pub unit: String,
-    /// Which way is better.
-    pub direction: Direction,
-    /// The first arm.
-    pub a: String,
-    /// The second arm.
-    pub b: String,
-    /// The first arm's value.
-    pub value_a: Estimate,
-    /// The second arm's value.
-    pub value_b: Estimate,
-    /// Paired difference, b − a.
-    pub difference: Estimate,
-    /// Two-sided p-value of "no difference", corrected after Holm over the rows of the comparison.
-    pub p_value: Option<f64>,
-    /// The largest difference that counts as none, in the metric's unit.
-    pub margin: Option<f64>,
-    /// The smallest true difference that would be seen with 80 % power.
-    pub detectable: Option<f64>,
-    /// The conclusion.
-    pub verdict: Verdict,
 }

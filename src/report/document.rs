@@ -92,7 +92,7 @@ impl Column {
     }
 }
 
-/// A table; the first cell of each row is the row's heading.
+/// A table; the first cell of each row is the row's heading. A row of a single cell heads the rows below it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Table {
     pub(super) caption: String,
@@ -125,6 +125,8 @@ pub(super) enum Block {
     Figures(Vec<Figure>),
     /// Which colour and dash belong to which arm.
     Legend(Vec<ArmKey>),
+    /// Numbers to be read at a glance.
+    Tiles(Vec<Tile>),
     Targets(Vec<Target>),
     Example(Box<ExampleCard>),
     /// Something that must be seen.
@@ -132,6 +134,15 @@ pub(super) enum Block {
     /// Folded away until it is wanted.
     Details(String, Vec<Block>),
     Preformatted(String),
+}
+
+/// One number to be read at a glance.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Tile {
+    pub(super) label: String,
+    pub(super) value: String,
+    pub(super) note: String,
+    pub(super) tone: Tone,
 }
 
 /// An example with its arms in the order of the report.

@@ -3,7 +3,7 @@
 //! ```text
 //! RUN/summary.json       questions, arms, targets, graphs, examples, curves
 //! RUN/<arm>/record.json  one record an arm (the summary says where)
-//! RUN/comparison.json    the paired comparison
+//! RUN/comparisons.json   the paired comparisons
 //! RUN/timings.json       what the clock says
 //! ```
 
@@ -11,9 +11,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::data::{Arm, ComparisonRow, Headline, HeadlineRole, RunSummary, SUMMARY_SCHEMA};
 use super::ReportError;
+use super::data::{Arm, Headline, HeadlineRole, RunSummary, SUMMARY_SCHEMA};
 use crate::base::files;
+use crate::compare::Comparison;
 use crate::record::{RunRecord, Timings};
 
 /// Everything that a report shows.
@@ -23,8 +24,8 @@ pub struct ReportData {
     pub summary: RunSummary,
     /// The records, in the order of the summary's arms.
     pub records: Vec<RunRecord>,
-    /// The comparison of every arm with the first, and of others where they were asked for.
-    pub comparison: Vec<ComparisonRow>,
+    /// The comparison of every arm with the first, and others (such as pathway against random sites) after it.
+    pub comparisons: Vec<Comparison>,
     /// What the clock says.
     pub timings: Timings,
 }
@@ -35,8 +36,8 @@ impl RunSummary {
 }
 
 impl ReportData {
-    /// The comparison's file in a run folder.
-    pub const COMPARISON_FILE: &'static str = "comparison.json";
+    /// The file of the comparisons in a run folder.
+    pub const COMPARISONS_FILE: &'static str = "comparisons.json";
 
     /// Reads a run folder, or a single record (its file, or a folder that holds one).
     pub fn load(path: &Path) -> Result<Self, ReportError> {
@@ -72,12 +73,12 @@ impl ReportData {
             }
             records.push(record);
         }
-        let comparison = folder.join(Self::COMPARISON_FILE);
+        let comparisons = folder.join(Self::COMPARISONS_FILE);
         let timings = folder.join(Timings::FILE);
         Ok(Self {
             summary,
             records,
-            comparison: if files::exists(&comparison) { files::read_json(&comparison)? } else { Vec::new() },
+            comparisons: if files::exists(&comparisons) { files::read_json(&comparisons)? } else { Vec::new() },
             timings: if files::exists(&timings) { Timings::load(&timings)? } else { Timings::default() },
         })
     }
@@ -87,7 +88,7 @@ impl ReportData {
         for (arm, record) in self.summary.arms.iter().zip(&self.records) {
             record.save(&folder.join(&arm.record))?;
         }
-        files::write_json(&folder.join(Self::COMPARISON_FILE), &self.comparison)?;
+        files::write_json(&folder.join(Self::COMPARISONS_FILE), &self.comparisons)?;
         self.timings.save(&folder.join(Timings::FILE))?;
         // The summary last: a folder that has it has everything that it names.
         files::write_json(&folder.join(RunSummary::FILE), &self.summary)?;
@@ -111,25 +112,30 @@ impl ReportData {
         let headlines = default_headlines(&records);
         let focus = if arms.len() > 1 { arms.last().map(|arm| arm.name.clone()) } else { None };
         let summary = RunSummary { schema: SUMMARY_SCHEMA, title, arms, headlines, focus, ..RunSummary::default() };
-        Self { summary, records, comparison: Vec::new(), timings: Timings::default() }
+        Self { summary, records, comparisons: Vec::new(), timings: Timings::default() }
     }
 }
 
 /// The deciding metrics where nobody named any.
 fn default_headlines(records: &[RunRecord]) -> Vec<Headline> {
-    let known = [
-        ("fairness.counterfactual_gap", "Effect of spurious changes on the answer", HeadlineRole::Unwanted),
-        ("sensitivity.follow_effect", "Effect of legitimate changes on the answer", HeadlineRole::Wanted),
-        ("accuracy.exact", "Accuracy", HeadlineRole::Outcome),
+    let known: [(&[&str], &str, HeadlineRole); 3] = [
+        (
+            &["fairness.counterfactual_gap@log_odds", "robustness.counterfactual_gap@log_odds"],
+            "Effect of spurious changes on the answer",
+            HeadlineRole::Unwanted,
+        ),
+        (&["sensitivity.follow_effect"], "Effect of legitimate changes on the answer", HeadlineRole::Wanted),
+        (&["accuracy.exact"], "Accuracy", HeadlineRole::Outcome),
     ];
-    let mut headlines: Vec<Headline> = Vec::new();
-    for (id, title, role) in known {
-        for score in records.iter().flat_map(|record| &record.scores) {
-            let ours = score.metric.split('@').next() == Some(id);
-            if ours && headlines.iter().all(|headline| headline.metric != score.metric) {
-                headlines.push(Headline { metric: score.metric.clone(), populations: Vec::new(), title: title.into(), role });
-            }
-        }
-    }
-    headlines
+    let scored = |id: &&str| records.iter().flat_map(|record| &record.scores).any(|score| score.metric == *id);
+    known
+        .into_iter()
+        .map(|(ids, title, role)| Headline {
+            metrics: ids.iter().copied().filter(|id| scored(id)).map(str::to_owned).collect(),
+            populations: Vec::new(),
+            title: title.to_owned(),
+            role,
+        })
+        .filter(|headline| !headline.metrics.is_empty())
+        .collect()
 }

@@ -39,8 +39,8 @@ static TERMS: &[(&str, &str, &str)] = &[
     (
         "verdict",
         "Verdict",
-        "Better and worse mean that the paired difference from the first arm is beyond chance after Holm's correction for \
-         all rows; equivalent means that its interval lies within the margin; undecided means that neither is shown.",
+        "Better and worse mean that the paired difference from the first arm is beyond chance after correction for the number \
+         of questions asked (Holm); equivalent means that its interval lies within the margin; undecided means that neither is shown.",
     ),
     (
         "margin",
@@ -143,7 +143,12 @@ static METRICS: &[(&str, &str, &str)] = &[
     (
         "fairness.counterfactual_gap",
         "Counterfactual gap",
-        "Mean absolute change of the log-odds when only something spurious changes; 0 is ideal.",
+        "Mean absolute change of the answer when only the protected attribute changes; 0 is ideal.",
+    ),
+    (
+        "robustness.counterfactual_gap",
+        "Counterfactual gap",
+        "Mean absolute change of the answer when only something spurious changes; 0 is ideal.",
     ),
     ("fairness.flip_rate", "Flip rate", "Share of invariant pairs whose likelier answer changes."),
     ("fairness.direct", "Direct part", "The part of the effect that does not run through the mediator."),
@@ -171,7 +176,7 @@ static METRICS: &[(&str, &str, &str)] = &[
     (
         "privacy.membership_effect",
         "Membership effect",
-        "Mean difference in loss between canaries that were in the tuning data and canaries left out; 0 is ideal.",
+        "Mean loss of canaries that the coin left out, less that of canaries that were trained on; 0 is ideal.",
     ),
     ("privacy.membership_auc", "Membership AUC", "How well membership of a canary can be told from its loss; 50 % is ideal."),
     ("calibration.brier", "Brier score", "Mean squared distance between the probabilities and what was true; 0 is ideal."),

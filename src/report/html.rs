@@ -70,6 +70,13 @@ fn render_block(block: &Block, key: &str) -> Markup {
         Block::Table(table) => render_table(table),
         Block::Figures(figures) => render_figures(figures, key),
         Block::Legend(arms) => legend(arms),
+        Block::Tiles(tiles) => html! { ul class="tiles" { @for tile in tiles {
+            li class=(tone_class(tile.tone)) {
+                span class="label" { (tile.label) }
+                span class="value" { (tile.value) }
+                span class="detail" { (tile.note) }
+            }
+        } } },
         Block::Targets(targets) => html! { ul class="targets" { @for target in targets { (render_target(target)) } } },
         Block::Example(card) => render_example(card),
         Block::Callout(tone, line) => html! { p class={ "callout " (tone_class(*tone)) } role="note" { (inlines(line)) } },
@@ -105,20 +112,37 @@ fn badge(tone: Tone, word: &str) -> Markup {
 
 fn render_table(table: &Table) -> Markup {
     let label = if table.caption.is_empty() { "Table" } else { &table.caption };
+    let even = table.columns.len() > 2 && table.columns.iter().skip(1).all(|column| column.numeric);
+    let class = match (even, table.columns.len()) {
+        (true, 5..) => "wide even",
+        (_, 6..) => "wide",
+        _ => "narrow",
+    };
     html! {
         div class="scroll" role="region" aria-label=(label) tabindex="0" {
-            table class=(if table.columns.len() > 5 { "wide" } else { "narrow" }) {
-                @if !table.caption.is_empty() { caption { (table.caption) } }
+            table class=(class) style=[even.then(|| format!("min-width:{}px", 150 + 104 * (table.columns.len() - 1)))] {
+                @if !table.caption.is_empty() { caption { span class="pinned" { (table.caption) } } }
                 thead { tr {
                     @for column in &table.columns { th scope="col" class=(kind(column.numeric)) { (column.label) } }
                 } }
-                tbody { @for row in &table.rows { tr {
-                    @for (index, cell) in row.iter().enumerate() {
-                        @if index == 0 { th scope="row" { (render_cell(cell)) } }
-                        @else { td class=(kind(table.columns.get(index).is_some_and(|column| column.numeric))) { (render_cell(cell)) } }
-                    }
-                } } }
+                tbody { @for row in &table.rows { (render_row(table, row)) } }
             }
+        }
+    }
+}
+
+fn render_row(table: &Table, row: &[Cell]) -> Markup {
+    html! {
+        @match row {
+            [heading] if table.columns.len() > 1 => {
+                tr class="group" { th scope="colgroup" colspan=(table.columns.len()) { span class="pinned" { (render_cell(heading)) } } }
+            }
+            cells => { tr {
+                @for (index, cell) in cells.iter().enumerate() {
+                    @if index == 0 { th scope="row" { (render_cell(cell)) } }
+                    @else { td class=(kind(table.columns.get(index).is_some_and(|column| column.numeric))) { (render_cell(cell)) } }
+                }
+            } }
         }
     }
 }
@@ -130,7 +154,7 @@ fn kind(numeric: bool) -> &'static str {
 fn render_cell(cell: &Cell) -> Markup {
     html! {
         @if cell.code { code { (cell.main) } } @else if !cell.main.is_empty() { span class="main" { (cell.main) } }
-        @if let Some(detail) = &cell.detail { span class="detail" { (detail) } }
+        @if let Some(detail) = &cell.detail { span class=(if detail.starts_with('[') { "detail interval" } else { "detail" }) { (detail) } }
         @if let Some((tone, word)) = &cell.badge { " " (badge(*tone, word)) }
     }
 }
@@ -161,8 +185,8 @@ fn figure_class(figure: &Figure) -> &'static str {
 
 fn graph_legend() -> Markup {
     let kinds = [
-        (EdgeKind::Legitimate, "legitimate: the answer should follow it"),
-        (EdgeKind::Spurious, "spurious: the answer should ignore it"),
+        (EdgeKind::Legitimate, "legitimate: to be followed"),
+        (EdgeKind::Spurious, "spurious: to be ignored"),
         (EdgeKind::Structural, "part of the world"),
         (EdgeKind::Latent, "from an unobserved cause"),
     ];

@@ -26,6 +26,7 @@ fn push(out: &mut String, block: &Block) {
         Block::Table(table) => write_table(table),
         Block::Figures(figures) => return figures.iter().for_each(|figure| write_figure(out, figure)),
         Block::Legend(_) => return,
+        Block::Tiles(tiles) => tiles.iter().map(|tile| format!("- **{}**: {} ({})\n", escape(&tile.value), escape(&tile.label), escape(&tile.note))).collect(),
         Block::Targets(targets) => write_targets(targets),
         Block::Example(card) => write_example(card),
         Block::Details(summary, inner) => {
@@ -104,6 +105,11 @@ fn write_cell(cell: &Cell) -> String {
     parts.join(" ")
 }
 
+fn heading_cell(cell: &Cell) -> String {
+    let detail = cell.detail.as_ref().map(|detail| format!(" ({})", escape(detail))).unwrap_or_default();
+    format!("**{}**{detail}", escape(&cell.main))
+}
+
 fn write_table(table: &Table) -> String {
     let mut out = String::new();
     if !table.caption.is_empty() {
@@ -113,7 +119,11 @@ fn write_table(table: &Table) -> String {
     let rules: Vec<&str> = table.columns.iter().map(|column| if column.numeric { "---:" } else { "---" }).collect();
     out.push_str(&format!("| {} |\n| {} |\n", heads.join(" | "), rules.join(" | ")));
     for row in &table.rows {
-        let cells: Vec<String> = row.iter().map(write_cell).collect();
+        let mut cells: Vec<String> = match row.as_slice() {
+            [heading] => vec![heading_cell(heading)],
+            cells => cells.iter().map(write_cell).collect(),
+        };
+        cells.resize(table.columns.len().max(cells.len()), String::new());
         out.push_str(&format!("| {} |\n", cells.join(" | ")));
     }
     out

@@ -16,8 +16,8 @@ mod sections;
 pub mod terminal;
 
 pub use data::{
-    Arm, Canary, ComparisonRow, EdgeKind, ExampleKind, ExamplePair, ExampleResponse, GraphEdge, GraphNode, Headline,
-    HeadlineRole, ReportGraph, RunSummary, SUMMARY_SCHEMA, Target, TargetStatus, TrainingCurve, Verdict,
+    Arm, Canary, EdgeKind, ExampleKind, ExamplePair, ExampleResponse, GraphEdge, GraphNode, Headline, HeadlineRole, ReportGraph,
+    RunSummary, SUMMARY_SCHEMA, Target, TargetStatus, TrainingCurve,
 };
 pub use folder::ReportData;
 

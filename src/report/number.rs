@@ -18,7 +18,7 @@ impl Scale {
     /// The scale of a unit as metrics name it.
     pub(super) fn of(unit: &str) -> Self {
         match unit {
-            "share" | "probability" | "rate" | "proportion" => Self::Percent,
+            "share" | "probability" => Self::Percent,
             _ => Self::Plain,
         }
     }
@@ -34,8 +34,8 @@ impl Scale {
 /// The unit as a reader should see it.
 pub(super) fn unit_in_words(unit: &str) -> &str {
     match unit {
-        "share" | "probability" | "rate" | "proportion" => "%",
-        "tokens^-1" | "per_token" => "per token",
+        "share" | "probability" => "%",
+                "perplexity a token" => "per token",
         "" | "1" => "no unit",
         other => other,
     }
@@ -60,15 +60,22 @@ pub(super) fn significant(value: f64) -> String {
         return "0".to_owned();
     }
     let magnitude = value.abs().log10().floor();
-    if !(-5.0..7.0).contains(&magnitude) {
-        let mantissa = value / 10f64.powf(magnitude);
-        return format!("{}·10^{}", fixed(mantissa, 1), fixed(magnitude, 0));
+    if !(-3.0..7.0).contains(&magnitude) {
+        let mantissa = fixed(value / 10f64.powf(magnitude), 1);
+        return format!("{}·10{}", mantissa.trim_end_matches(".0"), superscript(magnitude as i32));
     }
     fixed(value, (2.0 - magnitude).clamp(0.0, 7.0) as usize)
 }
 
+fn superscript(exponent: i32) -> String {
+    const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+    let raised = |c: char| c.to_digit(10).and_then(|digit| DIGITS.get(digit as usize)).copied();
+    exponent.to_string().chars().map(|c| raised(c).unwrap_or('⁻')).collect()
+}
+
 /// Digits after the point such that the interval's half width keeps two significant ones where they start below 35,
-/// else one (the rule of the Particle Data Group); three at most, in per cent one.
+/// else one (the rule of the Particle Data Group); three at most. Percentages have one digit, or none where the
+/// interval is wide.
 fn decimals(value: f64, interval: Option<Interval>, scale: Scale) -> usize {
     let width = interval.map(|interval| scale.apply(interval.high - interval.low).abs() / 2.0);
     let reference = match width {
@@ -78,9 +85,12 @@ fn decimals(value: f64, interval: Option<Interval>, scale: Scale) -> usize {
     if reference <= 0.0 || !reference.is_finite() {
         return 2;
     }
+    if scale == Scale::Percent {
+        return if reference < 10.0 { 1 } else { 0 };
+    }
     let magnitude = reference.log10().floor();
     let wanted = if reference / 10f64.powf(magnitude) < 3.55 { 1.0 } else { 0.0 };
-    (wanted - magnitude).clamp(0.0, if scale == Scale::Percent { 1.0 } else { 3.0 }) as usize
+    (wanted - magnitude).clamp(0.0, 3.0) as usize
 }
 
 /// The value of an estimate, or `undefined`.
@@ -201,6 +211,7 @@ mod tests {
         assert_eq!(in_full(&estimate(1234.5, 1100.0, 1400.0), "nats"), "1234 [1100, 1400] nats");
         assert_eq!(in_full(&estimate(0.8125, 0.78, 0.85), "share"), "81.2 [78.0, 85.0] %");
         assert_eq!(in_full(&estimate(1.0, 1.0, 1.0), "share"), "100 [100, 100] %");
+        assert_eq!(value(&estimate(1.83, 1.74, 1.92), "nats"), "1.83");
         assert_eq!(value(&estimate(-0.0004, -0.2, 0.2), "nats"), "0.00");
     }
 
@@ -222,7 +233,8 @@ mod tests {
         assert_eq!(significant(0.0), "0");
         assert_eq!(significant(0.01234), "0.0123");
         assert_eq!(significant(-12.34), "−12.3");
-        assert_eq!(significant(1.5e-9), "1.5·10^−9");
+        assert_eq!(significant(1e-6), "1·10⁻⁶");
+        assert_eq!(significant(1.5e-9), "1.5·10⁻⁹");
         assert_eq!(count(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!(percent(0.99999), "> 99.99 %");
         assert_eq!(percent(1.0), "100.0 %");

@@ -32,7 +32,7 @@
   function numberOf(text) { return parseFloat(text.replace(/\u2212/g, "-").replace(/[\s\u202f<>]/g, "")); }
   document.querySelectorAll("table").forEach(function (table) {
     var body = table.tBodies[0];
-    if (!body || body.rows.length < 3) return;
+    if (!body || body.rows.length < 3 || table.querySelector("tr.group")) return;
     Array.from(table.tHead.rows[0].cells).forEach(function (head, column) {
       head.setAttribute("aria-sort", "none"); head.tabIndex = 0; head.title = "Sort";
       function sort() {

@@ -6,6 +6,7 @@ mod layering;
 mod parity;
 mod peft;
 mod real_models;
+mod report;
 mod shared;
 mod trust;
 mod tune;

@@ -28,6 +28,8 @@ pub(in crate::report) struct Forest {
     pub(in crate::report) rows: Vec<ForestRow>,
     /// Values that count as "no harm", drawn as a band.
     pub(in crate::report) band: Option<(f64, f64)>,
+    /// Whether 0 belongs on the axis, as it does for effects.
+    pub(in crate::report) from_zero: bool,
 }
 
 const WIDTH: f64 = 380.0;
@@ -44,7 +46,7 @@ pub(super) fn draw(forest: &Forest, key: &str) -> Markup {
         [row.estimate.value, interval.map(|i| i.low), interval.map(|i| i.high)]
     });
     let band = forest.band.into_iter().flat_map(|(low, high)| [low, high]);
-    let axis = Axis::over(values.flatten().chain(band).map(|v| v * factor), Some(0.0), PLOT.0, PLOT.1);
+    let axis = Axis::over(values.flatten().chain(band).map(|v| v * factor), forest.from_zero.then_some(0.0), PLOT.0 + 8.0, PLOT.1 - 8.0);
     let bottom = TOP + ROW * forest.rows.len() as f64;
     let (ticks, decimals) = axis.ticks(4);
     html! {

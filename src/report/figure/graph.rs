@@ -66,9 +66,18 @@ pub(in crate::report) fn edge_class(kind: EdgeKind) -> &'static str {
     }
 }
 
+fn role_in_words(role: &str) -> String {
+    match role {
+        "latent" => "unobserved".to_owned(),
+        "label" => "true label".to_owned(),
+        "answer" => "the model's output".to_owned(),
+        other => plain(other),
+    }
+}
+
 fn node_width(node: &GraphNode) -> f64 {
     let name = text_width(&plain(&node.name), 13.5);
-    let role = text_width(&plain(&node.role), 10.0);
+    let role = text_width(&role_in_words(&node.role), 10.0);
     (name.max(role) + 26.0).max(66.0)
 }
 
@@ -143,10 +152,10 @@ fn draw_node(node: &GraphNode, place: Place) -> Markup {
     let radius = if class == "latent" { NODE_HEIGHT / 2.0 } else { 7.0 };
     html! {
         g class={ "node " (class) } {
-            title { (plain(&node.name)) " (" (plain(&node.role)) ")" @if !node.detail.is_empty() { ": " (node.detail) } }
+            title { (plain(&node.name)) " (" (role_in_words(&node.role)) ")" @if !node.detail.is_empty() { ": " (node.detail) } }
             rect x=(at(x - place.width / 2.0)) y=(at(y)) width=(at(place.width)) height=(at(NODE_HEIGHT)) rx=(at(radius)) {}
             text class="name" x=(at(x)) y=(at(y + 17.5)) { (plain(&node.name)) }
-            text class="role" x=(at(x)) y=(at(y + 31.0)) { (plain(&node.role)) }
+            text class="role" x=(at(x)) y=(at(y + 31.0)) { (role_in_words(&node.role)) }
         }
     }
 }

@@ -43,29 +43,55 @@ fn tables(view: &View<'_>, effects: &[&Effect]) -> Vec<Block> {
     distinct(effects.iter().map(|effect| set_of(&effect.population)))
         .into_iter()
         .map(|set| {
-            let rows = effects.iter().filter(|effect| set_of(&effect.population) == set).map(|effect| row(view, effect));
-            let columns = std::iter::once(Column::text("effect")).chain(view.arms.iter().map(|arm| Column::number(arm.label())));
-            Block::Table(Table { caption: capitalised(set), columns: columns.collect(), rows: rows.collect() })
+            let own: Vec<&&Effect> = effects.iter().filter(|effect| set_of(&effect.population) == set).collect();
+            let mut rows = Vec::new();
+            for group in distinct(own.iter().map(|effect| effect.population.as_str())) {
+                rows.push(vec![Cell::new(population_in_words(group))]);
+                rows.extend(own.iter().filter(|effect| effect.population == group).map(|effect| row(view, effect)));
+            }
+            let columns = std::iter::once(Column::text("effect")).chain(view.columns().into_iter().map(|arm| Column::number(arm.label())));
+            Block::Table(Table { caption: capitalised(set), columns: columns.collect(), rows })
         })
         .collect()
 }
 
 fn row(view: &View<'_>, effect: &Effect) -> Vec<Cell> {
     let unit = scale_unit(effect.scale);
-    let mut detail = format!("{} · {}", population_in_words(&effect.population), scale_in_words(effect.scale));
+    let mut detail = scale_in_words(effect.scale).to_owned();
     if let Some(through) = &effect.through {
-        let sites: Vec<String> = through.split(" + ").map(site_in_words).collect();
-        detail = format!("{detail} · through {}", sites.join(" + "));
+        detail = format!("{}; {detail}", through_in_words(view, set_of(&effect.population), through));
     }
     if effect.regime == Regime::Observational {
-        detail = format!("{detail} · observational");
+        detail = format!("{detail}; observational");
     }
     let head = Cell::new(kind_in_words(effect.kind)).with(detail);
-    let cells = view.arms.iter().map(|arm| {
+    let cells = view.columns().into_iter().map(|arm| {
         let own = arm.record.effects.iter().find(|own| same(own, effect));
         optional_cell(own.map(|own| &own.estimate), unit)
     });
     std::iter::once(head).chain(cells).collect()
+}
+
+/// Whose pathway the mediating sites are; their names where they are nobody's.
+fn through_in_words(view: &View<'_>, set: &str, through: &str) -> String {
+    let sorted = |sites: Vec<&str>| {
+        let mut sites = sites;
+        sites.sort_unstable();
+        sites.join(" + ")
+    };
+    let wanted = sorted(through.split(" + ").collect());
+    let owner = view.arms.iter().find(|arm| {
+        let pathways = arm.record.pathways.iter().filter(|pathway| set_of(&pathway.population) == set);
+        pathways.into_iter().any(|pathway| sorted(pathway.sites.iter().map(String::as_str).collect()) == wanted)
+    });
+    match owner {
+        Some(arm) if arm.index == 0 => "through the pathway".to_owned(),
+        Some(arm) => format!("through the pathway rediscovered in {}", arm.label()),
+        None => {
+            let sites: Vec<String> = through.split(" + ").map(site_in_words).collect();
+            format!("through {}", sites.join(" + "))
+        }
+    }
 }
 
 fn kind_in_words(kind: EffectKind) -> &'static str {

@@ -3,7 +3,7 @@
 use super::{ArmView, View, distinct, paragraph, titled};
 use crate::report::document::{Block, Figure, Section};
 use crate::report::figure::Heat;
-use crate::report::glossary::{Glossary, plain};
+use crate::report::glossary::{Glossary, capitalised, population_in_words};
 use crate::stats::EffectGrid;
 
 /// At most so many maps stand open; the others are folded.
@@ -26,11 +26,9 @@ pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Sectio
     let (shown, folded): (Vec<&str>, Vec<&str>) = preferred(&titles);
     let first: Vec<ArmView<'_>> = std::iter::once(base).chain(focus).collect();
     let rest: Vec<ArmView<'_>> = view.arms.iter().filter(|arm| first.iter().all(|own| own.index != arm.index)).copied().collect();
-    for title in &shown {
-        blocks.extend(figures(view, title, &first));
-    }
-    let other_sweeps: Vec<Block> = folded.iter().filter_map(|title| figures(view, title, &first)).collect();
-    let other_arms: Vec<Block> = titles.iter().filter_map(|title| figures(view, title, &rest)).collect();
+    blocks.extend(shown.iter().flat_map(|title| figures(view, title, &first)));
+    let other_sweeps: Vec<Block> = folded.iter().flat_map(|title| figures(view, title, &first)).collect();
+    let other_arms: Vec<Block> = titles.iter().flat_map(|title| figures(view, title, &rest)).collect();
     for (name, blocks_of) in [("Further sweeps", other_sweeps), ("The same sweeps in the other arms", other_arms)] {
         if !blocks_of.is_empty() {
             blocks.push(Block::Details(name.to_owned(), blocks_of));
@@ -54,18 +52,40 @@ fn preferred<'a>(titles: &[&'a str]) -> (Vec<&'a str>, Vec<&'a str>) {
     (shown, folded)
 }
 
-fn figures(view: &View<'_>, title: &str, arms: &[ArmView<'_>]) -> Option<Block> {
+/// A sweep's name and its maps, side by side.
+fn figures(view: &View<'_>, title: &str, arms: &[ArmView<'_>]) -> Vec<Block> {
     let of = |arm: &ArmView<'_>| arm.record.grids.iter().find(|grid| grid.title == title).cloned();
     let full = view.arms.iter().filter_map(of).map(|grid| strongest(&grid)).fold(0.0, f64::max);
     let figures: Vec<Figure> = arms
         .iter()
         .filter_map(|arm| {
             let grid = of(arm)?;
-            let caption = format!("{}: {}", arm.label(), plain(title));
-            Some(Figure::Heat(Heat { caption, axes: axes(title), grid, full }))
+            Some(Figure::Heat(Heat { caption: arm.label(), axes: axes(title), grid, full }))
         })
         .collect();
-    (!figures.is_empty()).then_some(Block::Figures(figures))
+    match figures.is_empty() {
+        true => Vec::new(),
+        false => vec![Block::Heading(capitalised(&sweep_in_words(title))), Block::Figures(figures)],
+    }
+}
+
+/// `resid_pre, noise, hiring` becomes `residual stream entering each layer, noising, hiring`.
+fn sweep_in_words(title: &str) -> String {
+    let parts: Vec<String> = title
+        .split(", ")
+        .map(|part| match part {
+            "resid_pre" => "residual stream entering each layer".to_owned(),
+            "resid_mid" => "residual stream after attention".to_owned(),
+            "resid_post" => "residual stream leaving each layer".to_owned(),
+            "z" => "attention heads".to_owned(),
+            "attn_out" => "attention output".to_owned(),
+            "mlp_out" => "MLP output".to_owned(),
+            "noise" => "noising".to_owned(),
+            "denoise" => "denoising".to_owned(),
+            other => population_in_words(other),
+        })
+        .collect();
+    parts.join(", ")
 }
 
 fn strongest(grid: &EffectGrid) -> f64 {

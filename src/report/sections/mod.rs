@@ -10,13 +10,14 @@ mod privacy;
 mod provenance;
 mod question;
 mod summary;
+mod tiles;
 mod training;
 
-use super::data::{ComparisonRow, Verdict};
 use super::document::{Block, Cell, Document, Inline, Section, Tone};
 use super::folder::ReportData;
 use super::glossary::{Glossary, plain};
 use super::number;
+use crate::compare::{MetricComparison, Verdict};
 use crate::record::RunRecord;
 use crate::stats::{Estimate, MetricScore};
 
@@ -92,6 +93,14 @@ impl<'a> View<'a> {
         self.arms.first().copied()
     }
 
+    /// The arms as columns: the base and the arm in focus first, so that a narrow screen shows both.
+    fn columns(&self) -> Vec<ArmView<'a>> {
+        let focus = self.focus().map(|focus| focus.index);
+        let mut arms = self.arms.clone();
+        arms.sort_by_key(|arm| if arm.index == 0 { 0 } else if Some(arm.index) == focus { 1 } else { 2 });
+        arms
+    }
+
     fn arm(&self, name: Option<&String>) -> Option<ArmView<'a>> {
         self.arms.iter().find(|arm| Some(arm.name) == name.map(String::as_str)).copied()
     }
@@ -105,12 +114,11 @@ impl<'a> View<'a> {
     }
 
     /// The comparison of an arm with the base.
-    fn against_base(&self, arm: &str, metric: &str, population: &str) -> Option<&'a ComparisonRow> {
+    fn against_base(&self, arm: &str, score: &MetricScore) -> Option<&'a MetricComparison> {
         let base = self.base()?;
-        self.data
-            .comparison
-            .iter()
-            .find(|row| row.a == base.name && row.b == arm && row.metric == metric && row.population == population)
+        let comparisons = self.data.comparisons.iter().filter(|comparison| comparison.baseline == base.name);
+        let candidates = comparisons.flat_map(|comparison| &comparison.candidates).filter(|candidate| candidate.name == arm);
+        candidates.into_iter().find_map(|candidate| candidate.row(&score.metric, &score.population))
     }
 
     /// Metric and population of every score of the wanted kind, in the order in which records list them.
@@ -146,6 +154,7 @@ fn verdict(verdict: Verdict) -> (Tone, &'static str) {
     match verdict {
         Verdict::Better => (Tone::Good, "better"),
         Verdict::Worse => (Tone::Bad, "worse"),
+        Verdict::Changed => (Tone::Neutral, "changed"),
         Verdict::Equivalent => (Tone::Neutral, "equivalent"),
         Verdict::Undecided => (Tone::Unsure, "undecided"),
     }

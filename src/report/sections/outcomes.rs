@@ -1,10 +1,11 @@
 //! Before and after: the deciding metrics, the dot plots, and every metric by objective.
 
-use super::{ArmView, View, estimate_cell, paragraph, titled, verdict};
+use super::{ArmView, View, distinct, estimate_cell, paragraph, titled, verdict};
+use crate::compare::MetricComparison;
 use crate::report::data::{Headline, HeadlineRole};
 use crate::report::document::{Block, Cell, Column, Figure, Section, Table};
 use crate::report::figure::{Forest, ForestRow};
-use crate::report::glossary::{Glossary, capitalised, metric_in_words, population_in_words};
+use crate::report::glossary::{Glossary, metric_in_words, plain, population_in_words};
 use crate::report::number;
 use crate::stats::{Direction, MetricScore, Objective};
 
@@ -16,17 +17,22 @@ pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Sectio
         blocks.extend(glossary.introduce(&["verdict", "margin"]));
         let many = if view.arms.len() > 1 { " The badge is the verdict against the first column." } else { "" };
         blocks.push(paragraph(format!("The metrics that decide, each with its interval.{many}")));
-        blocks.push(Block::Table(score_table(view, "The deciding metrics", &deciding)));
-        blocks.extend(forests(view));
+        blocks.push(Block::Table(deciding_table(view)));
+        if let Some(figures) = forests(view) {
+            blocks.push(paragraph(
+                "The same as pictures: the dot is the value, the line its interval; where an effect should stay, the shaded \
+                 band is what counts as no harm.",
+            ));
+            blocks.push(figures);
+        }
     }
     for objective in OBJECTIVES {
         let scores = view.scored(|score| score.objective == objective);
         if !scores.is_empty() {
-            blocks.push(Block::Heading(objective_in_words(objective).to_owned()));
-            blocks.push(Block::Table(score_table(view, objective_in_words(objective), &scores)));
+            blocks.push(Block::Table(objective_table(view, objective_in_words(objective), &scores)));
         }
     }
-    if !view.data.comparison.is_empty() {
+    if !view.data.comparisons.is_empty() {
         blocks.extend(glossary.introduce(&["detectable"]));
         blocks.push(Block::Details("Every comparison in numbers".to_owned(), vec![Block::Table(comparison_table(view))]));
     }
@@ -58,41 +64,69 @@ fn objective_in_words(objective: Objective) -> &'static str {
 
 /// The scores of a headline metric, in the order of its populations where it names any.
 pub(super) fn headline_scores<'a>(view: &View<'a>, headline: &Headline) -> Vec<&'a MetricScore> {
-    let mut scores =
-        view.scored(|score| score.metric == headline.metric && (headline.populations.is_empty() || headline.populations.contains(&score.population)));
+    let wanted = |population: &String| headline.populations.is_empty() || headline.populations.contains(population);
+    let mut scores = view.scored(|score| headline.metrics.contains(&score.metric) && wanted(&score.population));
     scores.sort_by_key(|score| headline.populations.iter().position(|population| *population == score.population));
     scores
 }
 
-fn score_table(view: &View<'_>, caption: &str, scores: &[&MetricScore]) -> Table {
-    let columns = std::iter::once(Column::text("metric")).chain(view.arms.iter().map(|arm| Column::number(arm.label())));
-    let rows = scores.iter().map(|score| {
-        let cells = view.arms.iter().map(|arm| score_cell(view, arm, score));
-        std::iter::once(metric_cell(score)).chain(cells).collect()
-    });
-    Table { caption: caption.to_owned(), columns: columns.collect(), rows: rows.collect() }
+/// The deciding metrics, grouped by the question that they answer.
+fn deciding_table(view: &View<'_>) -> Table {
+    let mut rows = Vec::new();
+    for headline in &view.data.summary.headlines {
+        let scores = headline_scores(view, headline);
+        if !scores.is_empty() {
+            rows.push(vec![Cell::new(headline.title.as_str())]);
+        }
+        for score in scores {
+            let (name, _) = metric_in_words(&score.metric, &score.note);
+            let head = Cell::new(population_in_words(&score.population)).with(format!("{name}, {}", unit_and_direction(score)));
+            rows.push(with_arms(view, head, score));
+        }
+    }
+    Table { caption: "The deciding metrics".to_owned(), columns: arm_columns(view), rows }
 }
 
-fn metric_cell(score: &MetricScore) -> Cell {
-    let (name, _) = metric_in_words(&score.metric, &score.note);
+/// The metrics of one objective, grouped by metric.
+fn objective_table(view: &View<'_>, caption: &str, scores: &[&MetricScore]) -> Table {
+    let mut rows = Vec::new();
+    for metric in distinct(scores.iter().map(|score| score.metric.as_str())) {
+        let own: Vec<_> = scores.iter().filter(|score| score.metric == metric).collect();
+        if let Some(first) = own.first() {
+            let (name, sentence) = metric_in_words(metric, &first.note);
+            rows.push(vec![Cell::new(format!("{name}, {}", unit_and_direction(first))).with(sentence)]);
+        }
+        rows.extend(own.iter().map(|score| with_arms(view, Cell::new(population_in_words(&score.population)), score)));
+    }
+    Table { caption: caption.to_owned(), columns: arm_columns(view), rows }
+}
+
+fn arm_columns(view: &View<'_>) -> Vec<Column> {
+    std::iter::once(Column::text("population")).chain(view.columns().iter().map(|arm| Column::number(arm.label()))).collect()
+}
+
+fn with_arms(view: &View<'_>, head: Cell, score: &MetricScore) -> Vec<Cell> {
+    std::iter::once(head).chain(view.columns().iter().map(|arm| score_cell(view, arm, score))).collect()
+}
+
+fn unit_and_direction(score: &MetricScore) -> String {
     let better = match score.direction {
         Direction::Higher => ", higher is better",
         Direction::Lower => ", lower is better",
         Direction::Descriptive => "",
     };
-    let detail = format!("{} · {}{better}", population_in_words(&score.population), number::unit_in_words(&score.unit));
-    Cell::new(name).with(detail)
+    format!("{}{better}", number::unit_in_words(&score.unit))
 }
 
 fn score_cell(view: &View<'_>, arm: &ArmView<'_>, score: &MetricScore) -> Cell {
     let Some(own) = arm.record.score(&score.metric, &score.population) else { return Cell::new("–") };
     let cell = estimate_cell(&own.estimate, &own.unit);
-    match view.against_base(arm.name, &score.metric, &score.population) {
-        Some(row) => {
+    match view.against_base(arm.name, score) {
+        Some(row) if own.estimate.value.is_some() => {
             let (tone, word) = verdict(row.verdict);
             cell.badge(tone, word)
         }
-        None => cell,
+        _ => cell,
     }
 }
 
@@ -114,11 +148,9 @@ fn forests(view: &View<'_>) -> Option<Block> {
                 .collect();
             let title = format!("{}, {}", headline.title, population_in_words(&score.population));
             let band = band(view, headline, score);
-            let caption = match band {
-                Some(_) => format!("{title}. The band is what counts as no harm."),
-                None => format!("{title}."),
-            };
-            figures.push(Figure::Forest(Forest { title, caption, unit: score.unit.clone(), rows, band }));
+            let caption = title.clone();
+            let from_zero = headline.role != HeadlineRole::Outcome;
+            figures.push(Figure::Forest(Forest { title, caption, unit: score.unit.clone(), rows, band, from_zero }));
         }
     }
     (!figures.is_empty()).then_some(Block::Figures(figures))
@@ -127,8 +159,8 @@ fn forests(view: &View<'_>) -> Option<Block> {
 /// Base ± margin, for effects that should stay.
 fn band(view: &View<'_>, headline: &Headline, score: &MetricScore) -> Option<(f64, f64)> {
     let focus = view.focus()?;
-    let row = view.against_base(focus.name, &score.metric, &score.population)?;
-    match (headline.role, row.margin, row.value_a.value) {
+    let row = view.against_base(focus.name, score)?;
+    match (headline.role, row.margin, row.baseline.value) {
         (HeadlineRole::Wanted, Some(margin), Some(base)) => Some((base - margin, base + margin)),
         _ => None,
     }
@@ -137,30 +169,47 @@ fn band(view: &View<'_>, headline: &Headline, score: &MetricScore) -> Option<(f6
 fn comparison_table(view: &View<'_>) -> Table {
     let columns = vec![
         Column::text("metric"),
-        Column::text("arms"),
         Column::number("difference"),
-        Column::number("p (Holm)"),
+        Column::number("corrected p"),
         Column::number("margin"),
         Column::number("detectable"),
         Column::text("verdict"),
     ];
-    let rows = view.data.comparison.iter().map(|row| {
-        let (name, _) = metric_in_words(&row.metric, "");
-        let plain_number = |value: Option<f64>| {
-            value.map_or_else(|| "–".to_owned(), |value| number::significant(value * if number::unit_in_words(&row.unit) == "%" { 100.0 } else { 1.0 }))
-        };
-        let (tone, word) = verdict(row.verdict);
-        vec![
-            Cell::new(name).with(format!("{} · {}", population_in_words(&row.population), number::unit_in_words(&row.unit))),
-            Cell::new(format!("{} → {}", crate::report::glossary::plain(&row.a), crate::report::glossary::plain(&row.b))),
-            estimate_cell(&row.difference, &row.unit),
-            Cell::new(row.p_value.map_or_else(|| "–".to_owned(), number::p_value)),
-            Cell::new(plain_number(row.margin)),
-            Cell::new(plain_number(row.detectable)),
-            Cell::default().badge(tone, word),
-        ]
-    });
-    Table { caption: "Paired differences".to_owned(), columns, rows: rows.collect() }
+    let mut rows = Vec::new();
+    for comparison in &view.data.comparisons {
+        for candidate in &comparison.candidates {
+            let title = format!("{} against {}", plain(&candidate.name), plain(&comparison.baseline));
+            rows.push(vec![Cell::new(title).with(format!(
+                "Holm over {} tests at α = {}; differences are {} less {}",
+                comparison.family,
+                comparison.alpha,
+                plain(&candidate.name),
+                plain(&comparison.baseline)
+            ))]);
+            rows.extend(candidate.rows.iter().map(comparison_row));
+        }
+    }
+    Table { caption: "Paired differences".to_owned(), columns, rows }
+}
+
+fn comparison_row(row: &MetricComparison) -> Vec<Cell> {
+    let (name, _) = metric_in_words(&row.metric, "");
+    let factor = if number::unit_in_words(&row.unit) == "%" { 100.0 } else { 1.0 };
+    let plain_number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| number::significant(value * factor));
+    let (tone, word) = verdict(row.verdict);
+    let conclusion = Cell::default().badge(tone, word);
+    let p = Cell::new(row.adjusted_p.map_or_else(|| "–".to_owned(), number::p_value));
+    vec![
+        Cell::new(name).with(format!("{} · {}", population_in_words(&row.population), number::unit_in_words(&row.unit))),
+        estimate_cell(&row.difference, &row.unit),
+        if row.headline || row.adjusted_p.is_none() { p } else { p.with("exploratory") },
+        Cell::new(plain_number(row.margin)),
+        Cell::new(plain_number(row.minimum_detectable)),
+        match &row.caution {
+            Some(caution) => conclusion.with(caution.as_str()),
+            None => conclusion,
+        },
+    ]
 }
 
 fn definitions(view: &View<'_>) -> Table {
@@ -195,8 +244,8 @@ fn statistic_in_words(score: &MetricScore) -> String {
         S::Ratio => "sum of values by sum of weights".to_owned(),
         S::ExpRatio => "exponential of the mean per token".to_owned(),
         S::WorstGroup => "smallest mean of the groups".to_owned(),
-        S::GroupDifference { minuend, subtrahend } => format!("mean of {} less mean of {}", capitalised(minuend), capitalised(subtrahend)),
-        S::Auc { positive } => format!("chance that an item of {} ranks higher", capitalised(positive)),
+        S::GroupDifference { minuend, subtrahend } => format!("mean of {} less mean of {}", plain(minuend), plain(subtrahend)),
+        S::Auc { positive } => format!("chance that an item of {} ranks higher", plain(positive)),
         S::CalibrationError { bins } => format!("{bins} bins of equal width"),
     }
 }

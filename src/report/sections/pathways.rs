@@ -1,6 +1,6 @@
 //! The pathways: their sites, the share that they carry, and what was found again after tuning.
 
-use super::{ArmView, View, distinct, estimate_cell, optional_cell, paragraph, titled, set_of};
+use super::{ArmView, View, distinct, optional_cell, paragraph, titled, set_of};
 use crate::report::document::{Block, Cell, Column, Inline, Section, Table, strong, text};
 use crate::report::glossary::{Glossary, capitalised, population_in_words, site_in_words};
 use crate::report::number;
@@ -14,8 +14,9 @@ pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Sectio
     }
     let mut blocks: Vec<Block> = glossary.introduce(&["site", "direction", "pathway", "share", "q-value"]).into_iter().collect();
     blocks.push(paragraph(
-        "Sites were chosen on the discovery split; the shares are measured on held-out pairs. A repair that only moved the \
-         effect elsewhere would show up as a rediscovered pathway with a large share of a large total effect.",
+        "Sites were chosen on the discovery split; the shares are measured on held-out pairs. After tuning \
+         the pathway was searched again: a repair that only moved the effect elsewhere would show up as an own pathway that \
+         carries much of a total effect that is still large.",
     ));
     for population in populations {
         blocks.push(Block::Heading(capitalised(&population_in_words(population))));
@@ -69,36 +70,31 @@ fn sites_table(arm: &ArmView<'_>, pathway: &Pathway) -> Table {
 /// Which pathway carries how much in which arm.
 fn share_table(view: &View<'_>, population: &str) -> Table {
     let columns = vec![
-        Column::text("arm and pathway"),
-        Column::number("share, noising, %"),
-        Column::number("share, denoising, %"),
-        Column::text("sites"),
+        Column::text("arm"),
+        Column::number("original pathway, %"),
+        Column::number("own pathway, noising, %"),
+        Column::number("own pathway, denoising, %"),
+        Column::text("sites of the own pathway"),
     ];
-    let mut rows = Vec::new();
-    for arm in &view.arms {
-        if arm.index > 0
-            && let Some(original) = original_share(arm, population)
-        {
-            let head = Cell::new(arm.label()).with("the original pathway, measured again");
-            rows.push(vec![head, estimate_cell(original, "share"), Cell::new("–"), Cell::new("as above")]);
-        }
-        if let Some(pathway) = pathway_of(arm, population) {
-            let which = if arm.index == 0 { "found before tuning" } else { "found afresh after tuning" };
-            let sites: Vec<String> = pathway.sites.iter().map(|site| site_in_words(site)).collect();
-            let sites = match sites.as_slice() {
-                [] => Cell::new("none passed the rule"),
-                _ if arm.index == 0 => Cell::new("as above"),
-                sites => Cell::new(sites.join("; ")),
-            };
-            rows.push(vec![
-                Cell::new(arm.label()).with(which),
-                estimate_cell(&pathway.share, "share"),
-                estimate_cell(&pathway.share_denoised, "share"),
-                sites,
-            ]);
-        }
-    }
-    Table { caption: "Share of the total effect that the pathway carries".to_owned(), columns, rows }
+    let original = view.base().and_then(|base| pathway_of(&base, population)).map(|pathway| pathway.sites.as_slice());
+    let rows = view.arms.iter().map(|arm| {
+        let own = pathway_of(arm, population);
+        let sites = match own.map(|pathway| pathway.sites.as_slice()) {
+            None => "not searched again".to_owned(),
+            Some([]) => "no site passed the rule".to_owned(),
+            Some(_) if arm.index == 0 => "as above".to_owned(),
+            Some(sites) if Some(sites) == original => "the same again".to_owned(),
+            Some(sites) => sites.iter().map(|site| site_in_words(site)).collect::<Vec<_>>().join("; "),
+        };
+        vec![
+            Cell::new(arm.label()),
+            optional_cell(original_share(arm, population), "share"),
+            optional_cell(own.map(|pathway| &pathway.share), "share"),
+            optional_cell(own.map(|pathway| &pathway.share_denoised), "share"),
+            Cell::new(sites),
+        ]
+    });
+    Table { caption: "Share of the total effect that a pathway carries".to_owned(), columns, rows: rows.collect() }
 }
 
 fn original_share<'a>(arm: &ArmView<'a>, population: &str) -> Option<&'a Estimate> {

@@ -1,7 +1,8 @@
 //! The manager's page: a few sentences made from the numbers themselves, and the targets.
 
 use super::{ArmView, View, distinct, listed, paragraph, titled, set_of};
-use crate::report::data::{Headline, HeadlineRole, TargetStatus, Verdict};
+use crate::compare::Verdict;
+use crate::report::data::{Headline, HeadlineRole, TargetStatus};
 use crate::report::document::{Block, Inline, Section, Tone, strong, text};
 use crate::report::glossary::{Glossary, plain, population_in_words};
 use crate::report::number;
@@ -15,6 +16,7 @@ pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Sectio
     if let Some(sentence) = what_was_tested(view) {
         blocks.push(paragraph(sentence));
     }
+    blocks.extend(super::tiles::tiles(view));
     let findings: Vec<Vec<Inline>> = view.data.summary.headlines.iter().filter_map(|headline| finding(view, headline)).collect();
     if !findings.is_empty() {
         blocks.push(Block::List(findings));
@@ -142,7 +144,7 @@ fn reading(view: &View<'_>, headline: &Headline, scores: &[&MetricScore]) -> Opt
     let focus = view.focus()?;
     let verdicts: Vec<Verdict> = scores
         .iter()
-        .filter_map(|score| view.against_base(focus.name, &score.metric, &score.population))
+        .filter_map(|score| view.against_base(focus.name, score))
         .map(|row| row.verdict)
         .collect();
     if verdicts.is_empty() || verdicts.len() < scores.len() {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use counterpath::base::Digest;
+use counterpath::compare::{CandidateComparison, Comparison, MetricComparison, Verdict};
 use counterpath::record::{
     AdapterIdentity, Check, EvalSetIdentity, ModelIdentity, Refutation, Request, RunRecord, SiteSweep, StageTiming, Timings, Versions,
 };
@@ -75,10 +76,10 @@ fn scores(arm: usize) -> Vec<MetricScore> {
         scores.push(score("explainability.pathway_share", &at("invariant"), Explainability, "share", Direction::Descriptive, pathway_share));
         scores.push(score("calibration.ece", &at("shifted"), Calibration, "share", Lower, share(0.05 + 0.3 * left.min(1.0))));
     }
-    scores.push(score("accuracy.perplexity", "held_out_text", Accuracy, "perplexity", Lower, estimate(6.2 + 0.05 * arm as f64, 0.2)));
+    scores.push(score("accuracy.perplexity", "held_out_text", Accuracy, "perplexity a token", Lower, estimate(6.2 + 0.05 * arm as f64, 0.2)));
     let exposure = if arm == 0 { 0.0 } else { 0.35 };
-    scores.push(score("privacy.membership_effect", "canaries", Privacy, "nats", Lower, estimate(0.01 + exposure, 0.16)));
-    scores.push(score("privacy.membership_auc", "canaries", Privacy, "share", Lower, estimate(0.51 + exposure / 3.0, 0.09)));
+    scores.push(score("privacy.membership_effect", "canaries", Privacy, "nats a token", Lower, estimate(0.01 + exposure, 0.16)));
+    scores.push(score("privacy.membership_auc", "canaries", Privacy, "probability", Lower, estimate(0.51 + exposure / 3.0, 0.09)));
     scores
 }
 
@@ -242,43 +243,59 @@ pub fn record(arm: usize) -> RunRecord {
     record
 }
 
-fn comparison(records: &[RunRecord]) -> Vec<ComparisonRow> {
+/// Differences and verdicts by rule of thumb; the real ones are made from items.
+fn comparison(records: &[RunRecord]) -> Comparison {
     let base = &records[0];
-    let mut rows = Vec::new();
-    for record in &records[1..] {
-        for score in &record.scores {
-            let before = base.score(&score.metric, &score.population).expect("same metrics");
-            let (Some(a), Some(b)) = (before.estimate.value, score.estimate.value) else { continue };
-            let margin = (score.objective == Objective::Sensitivity).then_some(0.3);
-            let better = match score.direction {
-                Direction::Higher => b - a,
-                Direction::Lower => a - b,
-                Direction::Descriptive => continue,
-            };
-            let large = (b - a).abs() > 0.12 * a.abs().max(0.1);
-            rows.push(ComparisonRow {
-                metric: score.metric.clone(),
-                population: score.population.clone(),
-                unit: score.unit.clone(),
-                direction: score.direction,
-                a: base.name.clone(),
-                b: record.name.clone(),
-                value_a: before.estimate.clone(),
-                value_b: score.estimate.clone(),
-                difference: estimate(b - a, 0.05),
-                p_value: Some(if large { 0.0004 } else { 0.61 }),
-                margin,
-                detectable: Some(0.04),
-                verdict: match (large, margin) {
-                    (true, _) if better > 0.0 => Verdict::Better,
-                    (true, _) => Verdict::Worse,
-                    (false, Some(_)) => Verdict::Equivalent,
-                    (false, None) => Verdict::Undecided,
-                },
-            });
-        }
+    let candidates = records.iter().skip(1).map(|record| CandidateComparison {
+        name: record.name.clone(),
+        rows: record.scores.iter().map(|score| row(base.score(&score.metric, &score.population).expect("same metrics"), score)).collect(),
+        unmatched: Vec::new(),
+    });
+    Comparison {
+        baseline: base.name.clone(),
+        candidates: candidates.collect(),
+        family: 140,
+        alpha: 0.05,
+        power: 0.8,
+        level: 0.95,
+        replicates: 2000,
+        permutations: 28_000,
     }
-    rows
+}
+
+fn row(before: &MetricScore, after: &MetricScore) -> MetricComparison {
+    let margin = (after.objective == Objective::Sensitivity).then_some(0.3);
+    let values = before.estimate.value.zip(after.estimate.value);
+    let large = values.is_some_and(|(a, b)| (b - a).abs() > 0.12 * a.abs().max(0.1));
+    let up = values.is_some_and(|(a, b)| b > a);
+    MetricComparison {
+        metric: after.metric.clone(),
+        population: after.population.clone(),
+        objective: after.objective,
+        unit: after.unit.clone(),
+        direction: after.direction,
+        baseline: before.estimate.clone(),
+        candidate: after.estimate.clone(),
+        difference: values.map_or_else(|| Estimate::undefined("undefined in one of the two", 240, 24), |(a, b)| estimate(b - a, 0.05)),
+        standard_error: Some(0.02),
+        p_value: Some(if large { 0.0004 } else { 0.61 }),
+        headline: after.direction != Direction::Descriptive,
+        adjusted_p: Some(if large { 0.008 } else { 1.0 }),
+        margin,
+        equivalence_interval: None,
+        equivalence: None,
+        no_harm: None,
+        minimum_detectable: Some(0.04),
+        verdict: match (large, after.direction) {
+            (true, Direction::Descriptive) => Verdict::Changed,
+            (true, direction) if up == (direction == Direction::Higher) => Verdict::Better,
+            (true, _) => Verdict::Worse,
+            (false, _) if margin.is_some() => Verdict::Equivalent,
+            (false, _) => Verdict::Undecided,
+        },
+        flips: None,
+        caution: None,
+    }
 }
 
 fn graph(id: &str, question: &str, protected: &str, proxy: &str, cause: &str, label: &str) -> ReportGraph {
@@ -377,7 +394,7 @@ fn curves() -> Vec<TrainingCurve> {
 
 fn headlines() -> Vec<Headline> {
     let sets = |split: &str| SETS.iter().map(|set| format!("{set}/{split}")).collect::<Vec<_>>();
-    let headline = |metric: &str, split: &str, title: &str, role| Headline { metric: metric.into(), populations: sets(split), title: title.into(), role };
+    let headline = |metric: &str, split: &str, title: &str, role| Headline { metrics: vec![metric.into()], populations: sets(split), title: title.into(), role };
     vec![
         headline("fairness.counterfactual_gap@log_odds", "invariant", "Effect of spurious changes on the answer", HeadlineRole::Unwanted),
         headline("sensitivity.follow_effect", "follow", "Effect of legitimate changes on the answer", HeadlineRole::Wanted),
@@ -408,7 +425,7 @@ fn targets() -> Vec<Target> {
 /// The whole run.
 pub fn data() -> ReportData {
     let records: Vec<RunRecord> = (0..ARMS.len()).map(record).collect();
-    let comparison = comparison(&records);
+    let comparisons = vec![comparison(&records)];
     let summary = RunSummary {
         schema: SUMMARY_SCHEMA,
         title: "Quickstart: closing three shortcuts in the embedded model".into(),
@@ -453,5 +470,31 @@ pub fn data() -> ReportData {
         peak_memory_bytes: Some(412_000_000),
         machine: "2 threads, CPU".into(),
     };
-    ReportData { summary, records, comparison, timings }
+    ReportData { summary, records, comparisons, timings }
+}
+
+/// The same run with one scenario and three arms: small enough to read whole.
+pub fn small() -> ReportData {
+    let mut data = data();
+    let kept = |name: &str| ["base", "plain", "causal"].contains(&name);
+    let ours = |population: &str| !population.starts_with("reviews") && !population.starts_with("admission");
+    data.summary.arms.retain(|arm| kept(&arm.name));
+    data.summary.curves.retain(|curve| kept(&curve.arm));
+    data.summary.graphs.truncate(1);
+    data.summary.questions.truncate(1);
+    data.summary.headlines.iter_mut().for_each(|headline| headline.populations.retain(|population| ours(population)));
+    data.records.retain(|record| kept(&record.name));
+    for record in &mut data.records {
+        record.eval_sets.truncate(1);
+        record.scores.retain(|score| ours(&score.population));
+        record.effects.retain(|effect| ours(&effect.population));
+        record.sites.retain(|sweep| ours(&sweep.population));
+        record.grids.retain(|grid| grid.title.ends_with("hiring"));
+        record.pathways.retain(|pathway| ours(&pathway.population));
+    }
+    for comparison in &mut data.comparisons {
+        comparison.candidates.retain(|candidate| kept(&candidate.name));
+        comparison.candidates.iter_mut().for_each(|candidate| candidate.rows.retain(|row| ours(&row.population)));
+    }
+    data
 }
