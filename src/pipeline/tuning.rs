@@ -62,15 +62,7 @@ pub fn tuning_data(
         pairs.extend(set.closable(Split::Tuning).into_iter().cloned());
         pairs.extend(set.pairs_of(Split::Tuning).filter(follows).cloned());
     }
-    let canaries: Vec<crate::tune::Canary> = canaries
-        .iter()
-        .map(|canary| crate::tune::Canary {
-            id: canary.id.clone(),
-            text: canary.text.clone(),
-            included: canary.included,
-        })
-        .collect();
-    Ok(TuneData::new(base.tokenizer()?, &items, &pairs, &canaries)?)
+    Ok(TuneData::new(base.tokenizer()?, &items, &pairs, canaries)?)
 }
 
 /// One trained adapter.

@@ -7,6 +7,7 @@ mod parity;
 mod peft;
 mod real_models;
 mod scenario;
+mod report;
 mod shared;
 mod stats;
 mod trust;
