@@ -2,11 +2,13 @@
 
 #[cfg(feature = "hub")]
 mod hub;
+mod intervene;
 mod layering;
 mod scenario;
 mod parity;
 mod peft;
 mod real_models;
 mod shared;
+mod tiny;
 mod trust;
 mod tune;
