@@ -4,11 +4,12 @@
 mod hub;
 mod intervene;
 mod layering;
-mod scenario;
 mod parity;
 mod peft;
 mod real_models;
+mod scenario;
 mod shared;
+mod stats;
 mod tiny;
 mod trust;
 mod tune;
