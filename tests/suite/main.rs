@@ -2,6 +2,7 @@
 
 #[cfg(feature = "hub")]
 mod hub;
+mod intervene;
 mod layering;
 mod parity;
 mod peft;
@@ -10,5 +11,6 @@ mod scenario;
 mod report;
 mod shared;
 mod stats;
+mod tiny;
 mod trust;
 mod tune;
