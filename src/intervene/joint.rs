@@ -49,8 +49,9 @@ pub fn joint_outcomes(
     check(model, &jobs, outcome)?;
     let donor = receiver.other();
     let donors = pairs.iter().enumerate();
-    let donors: Vec<SourceRun> =
-        donors.map(|(number, pair)| SourceRun { key: (number, donor), rows: side_rows(pair, donor, outcome) }).collect();
+    let donors: Vec<SourceRun> = donors
+        .map(|(number, pair)| SourceRun { key: (number, donor), rows: side_rows(pair, donor, outcome) })
+        .collect();
     let points = sites.iter().map(Site::hook).collect();
     let (cache, source) = ActivationCache::capture(model, &donors, points, outcome)?;
     let cache = match gradient {

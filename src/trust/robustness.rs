@@ -77,7 +77,8 @@ pub(super) const SHIFT_DROP: Metric = Metric {
 };
 
 fn paraphrase_consistency(evidence: &Evidence<'_>) -> Result<Vec<Sample>, TrustError> {
-    let by_id: BTreeMap<&str, &CounterfactualPair> = evidence.pairs.iter().map(|pair| (pair.id.as_str(), *pair)).collect();
+    let by_id: BTreeMap<&str, &CounterfactualPair> =
+        evidence.pairs.iter().map(|pair| (pair.id.as_str(), *pair)).collect();
     let mut populations = Populations::default();
     for &pair in &evidence.pairs {
         let Some(original) = &pair.paraphrase_of else { continue };
@@ -88,7 +89,13 @@ fn paraphrase_consistency(evidence: &Evidence<'_>) -> Result<Vec<Sample>, TrustE
         })?;
         let sides = [
             ("factual", factual_name(pair), &pair.factual, factual_name(original), &original.factual),
-            ("counterfactual", counterfactual_name(pair), &pair.counterfactual, counterfactual_name(original), &original.counterfactual),
+            (
+                "counterfactual",
+                counterfactual_name(pair),
+                &pair.counterfactual,
+                counterfactual_name(original),
+                &original.counterfactual,
+            ),
         ];
         for (side, name, prompt, original_name, original_prompt) in sides {
             let answer = evidence.answers.of(&name, prompt)?.chosen();

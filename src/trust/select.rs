@@ -148,7 +148,14 @@ impl Populations {
             .into_iter()
             .map(|(population, mut items)| {
                 items.sort_by(|a, b| a.id.cmp(&b.id));
-                Sample { population, statistic: statistic.clone(), items, denominator: None, undefined: None, note: None }
+                Sample {
+                    population,
+                    statistic: statistic.clone(),
+                    items,
+                    denominator: None,
+                    undefined: None,
+                    note: None,
+                }
             })
             .collect()
     }

@@ -38,10 +38,7 @@ pub(super) const FOLLOW_RATE: Metric = Metric {
     },
 };
 
-fn follow(
-    evidence: &Evidence<'_>,
-    value: impl Fn(&PairAnswers<'_>, usize) -> f64,
-) -> Result<Vec<Sample>, TrustError> {
+fn follow(evidence: &Evidence<'_>, value: impl Fn(&PairAnswers<'_>, usize) -> f64) -> Result<Vec<Sample>, TrustError> {
     let follows = |pair: &CounterfactualPair| pair.expectation != Expectation::Invariant;
     pair_samples(evidence, Statistic::Mean, follows, |answers| {
         let expected = expected_label(answers.pair)?;

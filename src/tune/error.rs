@@ -46,7 +46,9 @@ pub enum TuneError {
         missing: &'static str,
     },
     /// There are fewer other sites than a control needs.
-    #[error("scenario {scenario}: {needed} random sites of kind {kind} are asked for, {found} stand outside the pathway; sweep more layers or positions")]
+    #[error(
+        "scenario {scenario}: {needed} random sites of kind {kind} are asked for, {found} stand outside the pathway; sweep more layers or positions"
+    )]
     TooFewSites {
         /// The scenario.
         scenario: String,
@@ -58,7 +60,9 @@ pub enum TuneError {
         found: usize,
     },
     /// A trainable tensor is cut off from the loss.
-    #[error("arm {arm}: trainable tensor {tensor} {what} after step {step}: the loss does not depend on it, or an operation cut the graph")]
+    #[error(
+        "arm {arm}: trainable tensor {tensor} {what} after step {step}: the loss does not depend on it, or an operation cut the graph"
+    )]
     NoGradient {
         /// The arm.
         arm: String,

@@ -7,6 +7,8 @@ mod parity;
 mod peft;
 mod real_models;
 mod report;
+mod scenario;
 mod shared;
+mod stats;
 mod trust;
 mod tune;

@@ -9,7 +9,8 @@ use counterpath::scenario::{
 };
 use counterpath::stats::{Bootstrap, Direction, Item, MetricScore};
 use counterpath::trust::{
-    AnswerTable, Cause, Evidence, METRICS, Membership, PathwayEffects, PathwayEvidence, ScoredCanary, ScoredText, measure,
+    AnswerTable, Cause, Evidence, METRICS, Membership, PathwayEffects, PathwayEvidence, ScoredCanary, ScoredText,
+    measure,
 };
 
 fn bootstrap() -> Bootstrap {
@@ -146,7 +147,9 @@ fn equal_answers_go_to_the_first_and_a_group_alone_has_no_worst() {
     world.item("b", "train", "g", 1, &[0.5, 0.5]);
     let scores = world.scores();
     close(value(&scores, "accuracy.exact", "hiring/train"), 0.5);
-    assert!(scores.iter().all(|score| score.metric != "robustness.worst_group" && score.metric != "robustness.shift_drop"));
+    assert!(
+        scores.iter().all(|score| score.metric != "robustness.worst_group" && score.metric != "robustness.shift_drop")
+    );
 }
 
 #[test]
@@ -372,7 +375,11 @@ fn metric_names_are_unique_and_their_definitions_are_sentences() {
     let mut seen = std::collections::BTreeSet::new();
     for metric in METRICS {
         assert!(seen.insert(metric.id), "{} twice", metric.id);
-        assert!(metric.definition.ends_with('.') && !metric.source.is_empty() && !metric.unit.is_empty(), "{}", metric.id);
+        assert!(
+            metric.definition.ends_with('.') && !metric.source.is_empty() && !metric.unit.is_empty(),
+            "{}",
+            metric.id
+        );
         assert_eq!(counterpath::trust::metric(metric.id).expect("found").id, metric.id);
     }
     let error = counterpath::trust::metric("fairness.flip_rates").err().expect("unknown").to_string();
