@@ -90,10 +90,7 @@ impl Progress for Terminal {
                     let seconds = stage.started.elapsed().as_secs_f64();
                     let rate = stage.done as f64 / seconds;
                     let left = stage.total.saturating_sub(stage.done) as f64 / rate;
-                    eprintln!(
-                        "  {}: {}/{} ({rate:.1}/s, {left:.0} s left)",
-                        stage.name, stage.done, stage.total
-                    );
+                    eprintln!("  {}: {}/{} ({rate:.1}/s, {left:.0} s left)", stage.name, stage.done, stage.total);
                     stage.printed = Instant::now();
                 }
                 None => {}

@@ -5,8 +5,6 @@
 
 use std::path::PathBuf;
 
-use crate::base::Progress;
-
 /// How to reach the hub.
 #[derive(Debug, Clone)]
 pub struct HubOptions {
@@ -102,7 +100,7 @@ pub enum HubError {
 
 /// The snapshot folder of `id` at `revision`, downloaded or from the cache: config, tokenizer and weights.
 #[cfg(not(feature = "hub"))]
-pub fn fetch(id: &str, _: &str, _: &HubOptions, _: &dyn Progress) -> Result<PathBuf, HubError> {
+pub fn fetch(id: &str, _: &str, _: &HubOptions, _: &dyn crate::base::Progress) -> Result<PathBuf, HubError> {
     Err(HubError::NotBuilt { id: id.to_owned() })
 }
 

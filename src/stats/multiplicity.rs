@@ -33,8 +33,7 @@ pub fn benjamini_hochberg(p_values: &[f64]) -> Vec<f64> {
 }
 
 fn ascending(p_values: &[f64]) -> Vec<usize> {
-    let mut order: Vec<(f64, usize)> =
-        p_values.iter().copied().zip(0..).filter(|(p, _)| !p.is_nan()).collect();
+    let mut order: Vec<(f64, usize)> = p_values.iter().copied().zip(0..).filter(|(p, _)| !p.is_nan()).collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0));
     order.into_iter().map(|(_, index)| index).collect()
 }

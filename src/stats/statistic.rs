@@ -63,6 +63,9 @@ pub enum Undefined {
     /// A calibration error over no bins.
     #[error("a calibration error needs at least one bin")]
     NoBins,
+    /// An interval over clusters where there is one.
+    #[error("all items are in one cluster; an interval over clusters needs at least two")]
+    OneCluster,
     /// The arithmetic left the range of an f64.
     #[error("the value is not a finite number")]
     Overflow,
@@ -164,11 +167,8 @@ mod tests {
             .collect();
         assert_eq!(Statistic::Ratio.evaluate(&weighted), Ok(1.0));
         // Perplexity of lm-evaluation-harness on these log-likelihoods (shared reference, golden vectors).
-        let perplexity: Vec<Item> = [1.5, 2.25, 0.75, 3.0, 1.0]
-            .iter()
-            .enumerate()
-            .map(|(id, &nll)| item(id, nll, Some(1.0), None))
-            .collect();
+        let perplexity: Vec<Item> =
+            [1.5, 2.25, 0.75, 3.0, 1.0].iter().enumerate().map(|(id, &nll)| item(id, nll, Some(1.0), None)).collect();
         let value = Statistic::ExpRatio.evaluate(&perplexity).expect("defined");
         assert!((value - 5.4739473917272).abs() < 1e-13, "{value}");
     }

@@ -30,7 +30,8 @@ pub use answers::{AnswerTable, Answers};
 pub use error::TrustError;
 pub use evaluate::measure;
 pub use metric::{
-    Cause, Evidence, METRICS, Membership, Metric, PathwayEffects, PathwayEvidence, Sample, ScoredCanary, ScoredText, metric,
+    Cause, Evidence, METRICS, Membership, Metric, PathwayEffects, PathwayEvidence, Sample, ScoredCanary, ScoredText,
+    metric,
 };
 pub use perplexity::rolling_requests;
 pub use scoring::{Checkpoint, Pass};

@@ -2,9 +2,15 @@
 
 #[cfg(feature = "hub")]
 mod hub;
+mod intervene;
 mod layering;
 mod parity;
 mod peft;
 mod real_models;
+mod scenario;
+mod report;
 mod shared;
+mod stats;
+mod tiny;
 mod trust;
+mod tune;

@@ -1,0 +1,91 @@
+//! From the command line's words to a loaded checkpoint: device, environment, hub, adapter.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Device};
+use counterpath::base::Progress;
+use counterpath::model::hub::{self, HubOptions, Network};
+use counterpath::model::reference::CheckpointRef;
+use counterpath::model::{Adapter, LanguageModel, LoadOptions};
+
+use super::args::ModelArgs;
+
+/// A checkpoint and where it came from.
+pub struct Loaded {
+    /// The model, with its adapter where one was given.
+    pub model: LanguageModel,
+    /// The base alone.
+    pub base: LanguageModel,
+    /// The adapter.
+    pub adapter: Option<(PathBuf, Adapter)>,
+    /// What the user wrote, resolved.
+    pub source: String,
+}
+
+/// Loads what `--model`, `--adapter` and `--device` name.
+pub fn load(args: &ModelArgs, progress: &dyn Progress) -> Result<Loaded> {
+    load_parts(&args.model, args.load.adapter.as_deref(), &args.load.device, progress)
+}
+
+/// The same from parts.
+pub fn load_parts(model: &str, adapter: Option<&Path>, device: &str, progress: &dyn Progress) -> Result<Loaded> {
+    let device = parse_device(device)?;
+    let reference = CheckpointRef::parse(model)?;
+    let base = match &reference {
+        CheckpointRef::Embedded => anyhow::bail!("no embedded model yet"),
+        CheckpointRef::Folder(folder) => load_folder(folder, &device)?,
+        CheckpointRef::Hub { id, revision } => {
+            let folder = hub::fetch(id, revision, &hub_options()?, progress)?;
+            load_folder(&folder, &device)?
+        }
+    };
+    let adapter = match adapter {
+        Some(folder) => Some((folder.to_path_buf(), Adapter::load(folder, &device)?)),
+        None => None,
+    };
+    let model = match &adapter {
+        Some((folder, adapter)) => base
+            .with_adapter(adapter)
+            .with_context(|| format!("the adapter {} does not fit the model {reference}", folder.display()))?,
+        None => base.clone(),
+    };
+    Ok(Loaded { model, base, adapter, source: reference.to_string() })
+}
+
+fn load_folder(folder: &Path, device: &Device) -> Result<LanguageModel> {
+    Ok(LanguageModel::load(folder, &LoadOptions { device: device.clone(), dtype: DType::F32 })?)
+}
+
+/// `cpu`, `cuda`, `cuda:N`, `metal`.
+pub fn parse_device(text: &str) -> Result<Device> {
+    let ordinal = |text: &str| text.parse().with_context(|| format!("`{text}` is no device number"));
+    match text.split_once(':').unwrap_or((text, "0")) {
+        ("cpu", _) => Ok(Device::Cpu),
+        ("cuda", number) => Device::new_cuda(ordinal(number)?)
+            .context("--device cuda: no usable device, or this program was built without `--features cuda`"),
+        ("metal", number) => Device::new_metal(ordinal(number)?)
+            .context("--device metal: no usable device, or this program was built without `--features metal`"),
+        _ => bail!("--device {text}: known devices are cpu, cuda, cuda:N and metal"),
+    }
+}
+
+/// The hub's settings from the variables that its other clients read.
+pub fn hub_options() -> Result<HubOptions> {
+    let text = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let home = match text("HF_HOME") {
+        Some(home) => PathBuf::from(home),
+        None => match text("HOME") {
+            Some(home) => Path::new(&home).join(".cache").join("huggingface"),
+            None => bail!("neither HF_HOME nor HOME is set: set HF_HOME to the folder of the hub's cache"),
+        },
+    };
+    let offline = text("HF_HUB_OFFLINE").is_some_and(|value| !["0", "false", "no", "off"].contains(&value.as_str()));
+    Ok(HubOptions {
+        endpoint: text("HF_ENDPOINT"),
+        token: text("HF_TOKEN"),
+        cache: text("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from),
+        network: if offline { Network::Offline } else { Network::Online },
+    })
+}

@@ -1,0 +1,32 @@
+//! The command line: one file a verb, and what they share.
+
+mod args;
+mod load;
+mod process;
+mod progress;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Reads the arguments, does the work, prints one line a cause on failure. Exit codes: 0 done, 2 bad input or failed
+/// work, 130 interrupted.
+pub fn run() -> ExitCode {
+    process::prepare();
+    let cli = args::Cli::parse();
+    let verbosity = if cli.quiet { progress::Verbosity::Quiet } else { progress::Verbosity::Normal };
+    let terminal = progress::Terminal::new(verbosity);
+    let outcome = progress::watch_interrupt().and_then(|()| verbs::dispatch(&cli, &terminal));
+    counterpath::base::Progress::finish(&terminal);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            for (depth, cause) in error.chain().enumerate() {
+                eprintln!("{}{cause}", if depth == 0 { "error: " } else { "  because: " });
+            }
+            let interrupted = counterpath::base::Progress::cancelled(&terminal);
+            ExitCode::from(if interrupted { 130 } else { 2 })
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What the process sets up before the first tensor: allocation and thread pools.
+
+/// Keeps freed memory in the process (a forward frees and takes the same large blocks again and again; giving them
+/// back to the system costs page faults, about 15 % of a LoRA step and 45 % of a small model's training step), and
+/// confines candle's own spinning pool for element-wise work to the caller, since rayon already uses every core.
+pub fn prepare() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        const GIB: libc::c_int = 1 << 30;
+        // SAFETY: mallopt only sets allocator parameters; no other thread runs yet.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, GIB);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, GIB);
+        }
+    }
+    if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
+        // SAFETY: this is the first statement of the process that touches the environment; no other thread runs yet.
+        unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
+    }
+}

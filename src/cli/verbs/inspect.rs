@@ -1,0 +1,138 @@
+//! `inspect`: a model's architecture and hook points, or its activations on one prompt.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Tensor};
+use counterpath::base::{Progress, files};
+use counterpath::model::{HookPoint, LanguageModel, Readout, Record, Special};
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::json;
+
+use super::super::args::Inspect;
+use super::super::load::{Loaded, load};
+use super::{Format, print_json};
+
+/// Describes the model, or writes its activations.
+pub fn run(args: &Inspect, format: Format, progress: &dyn Progress) -> Result<()> {
+    let points: Vec<HookPoint> = args.hooks.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
+    if args.ids.is_empty() && args.text.is_none() {
+        if args.output.is_some() || !points.is_empty() {
+            bail!("--output and --hook need a prompt: add --ids 1,5,9 or --text \"…\"");
+        }
+        return describe(&load(&args.model, progress)?, format);
+    }
+    let Some(output) = &args.output else {
+        bail!("a prompt needs --output FILE.safetensors, which receives `logits` and each --hook");
+    };
+    let Loaded { model, .. } = load(&args.model, progress)?;
+    let known = model.hook_points();
+    if let Some(point) = points.iter().find(|point| !known.contains(point)) {
+        bail!("this model has no {point}; `counterpath inspect --model …` lists its hook points");
+    }
+    let ids = prompt_ids(args, &model)?;
+    let tensors = activations(&model, &ids, &points)?;
+    files::write_atomic(output, &to_safetensors(&tensors)?)?;
+    match format {
+        Format::Json => print_json(&json!({
+            "output": output,
+            "ids": ids,
+            "tensors": tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims())).collect::<BTreeMap<_, _>>(),
+        })),
+        Format::Text => {
+            println!("{} tokens: {ids:?}", ids.len());
+            for (name, tensor) in &tensors {
+                println!("{name:32} {:?}", tensor.dims());
+            }
+            println!("written to {}", output.display());
+            Ok(())
+        }
+    }
+}
+
+fn prompt_ids(args: &Inspect, model: &LanguageModel) -> Result<Vec<u32>> {
+    let ids = match &args.text {
+        Some(text) => model.tokenizer()?.encode(text, Special::Default)?.ids,
+        None => args.ids.clone(),
+    };
+    let size = model.architecture().vocab_size;
+    match ids.iter().find(|id| **id as usize >= size) {
+        Some(id) => bail!("token id {id} is outside the vocabulary of {size}"),
+        None if ids.is_empty() => bail!("the prompt has no tokens"),
+        None => Ok(ids),
+    }
+}
+
+/// `logits` `[1, t, v]` and the activations at `points`, with the batch dimension.
+fn activations(model: &LanguageModel, ids: &[u32], points: &[HookPoint]) -> Result<BTreeMap<String, Tensor>> {
+    let ids_bt = Tensor::new(ids, model.device())?.unsqueeze(0)?;
+    let mut record = Record::new(points.iter().copied());
+    let logits_btv = model.forward(&ids_bt, Readout::All, &mut record)?;
+    let mut tensors: BTreeMap<String, Tensor> =
+        record.take().into_iter().map(|(point, tensor)| (point.to_string(), tensor)).collect();
+    tensors.insert("logits".into(), logits_btv);
+    Ok(tensors)
+}
+
+fn to_safetensors(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>> {
+    let mut raw = Vec::new();
+    for (name, tensor) in tensors {
+        let values: Vec<f32> = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        raw.push((name, tensor.dims().to_vec(), bytes));
+    }
+    let views = raw
+        .iter()
+        .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+        .context("cannot lay out the activations")?;
+    Ok(safetensors::serialize(views, None)?)
+}
+
+fn describe(loaded: &Loaded, format: Format) -> Result<()> {
+    let model = &loaded.model;
+    let architecture = model.architecture();
+    let shape = |point: HookPoint| {
+        let dims: Vec<String> = model.hook_shape(point).iter().map(ToString::to_string).collect();
+        format!("[{}]", dims.join(", "))
+    };
+    let modules = model.linear_modules();
+    if format == Format::Json {
+        return print_json(&json!({
+            "source": loaded.source,
+            "architecture": architecture,
+            "parameters": model.parameter_count(),
+            "digest": model.digest(),
+            "adapter": loaded.adapter.as_ref().map(|(folder, _)| folder),
+            "hook_points": model.hook_points().iter().map(|point| json!({"name": point, "shape": shape(*point)})).collect::<Vec<_>>(),
+            "linear_modules": modules.iter().map(|module| &module.name).collect::<Vec<_>>(),
+        }));
+    }
+    println!("model       {}", loaded.source);
+    if let Some((folder, adapter)) = &loaded.adapter {
+        println!("adapter     {} ({} parameters)", folder.display(), adapter.parameter_count());
+    }
+    println!("family      {}", architecture.family);
+    println!("parameters  {}", model.parameter_count());
+    println!("digest      {}", model.digest());
+    println!(
+        "shape       {} layers, width {}, {} heads of {} over {} key/value heads, MLP {}, vocabulary {}, up to {} positions",
+        architecture.n_layers,
+        architecture.d_model,
+        architecture.n_heads,
+        architecture.head_dim,
+        architecture.n_kv_heads,
+        architecture.d_mlp,
+        architecture.vocab_size,
+        architecture.max_positions
+    );
+    println!("\nhook points (b batch, t tokens)");
+    for point in model.hook_points() {
+        println!("  {:32} {}", point.to_string(), shape(point));
+    }
+    println!("\nlinear modules (targets of LoRA)");
+    for module in &modules {
+        println!("  {:44} {} → {}", module.name, module.in_features, module.out_features);
+    }
+    Ok(())
+}

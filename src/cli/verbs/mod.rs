@@ -1,0 +1,32 @@
+//! One file a verb. A verb reads its arguments, calls the library, prints the result.
+
+mod inspect;
+
+use anyhow::Result;
+use counterpath::base::Progress;
+
+use super::args::{Cli, Verb};
+
+/// How results are printed on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Calls the verb that was asked for.
+pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
+    let format = if cli.json { Format::Json } else { Format::Text };
+    match &cli.verb {
+        Verb::Inspect(args) => inspect::run(args, format, progress),
+        _ => Ok(()),
+    }
+}
+
+/// Prints a value as pretty JSON.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
