@@ -7,13 +7,8 @@ mod layering;
 mod parity;
 mod peft;
 mod real_models;
-<<<<<<< HEAD
-mod scenario;
-mod report;
-=======
 mod report;
 mod scenario;
->>>>>>> report
 mod shared;
 mod stats;
 mod tiny;
