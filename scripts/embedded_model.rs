@@ -17,13 +17,17 @@ use candle_core::{Device, Tensor, Var};
 use counterpath::base::seed::{normal, shuffle};
 use counterpath::base::{Progress, Seed, files};
 use counterpath::model::{LanguageModel, Special, TextTokenizer};
+use counterpath::scenario::canary::background;
 use counterpath::scenario::{Scenario, TRAIN};
 use counterpath::tune::{PretrainSpec, pretrain};
 use serde_json::{Value, json};
 
 const SEED: u64 = 20_260;
-const SCENARIOS: [&str; 1] = ["hiring"];
+const SCENARIOS: [&str; 3] = ["hiring", "tickets", "admissions"];
+/// Texts of each scenario.
 const TEXTS: usize = 12_000;
+/// Texts in the form of the privacy canaries, with codes that no canary has.
+const BACKGROUND: usize = 3_000;
 const LAYERS: usize = 4;
 const WIDTH: usize = 64;
 const HEADS: usize = 4;
@@ -88,6 +92,7 @@ fn corpus(seed: Seed) -> Result<Vec<String>> {
     for id in SCENARIOS {
         texts.extend(Scenario::builtin(id)?.corpus(TRAIN, TEXTS, seed.fork(id))?);
     }
+    texts.extend(background(BACKGROUND, seed));
     shuffle(&mut seed.fork("mix").rng(), &mut texts);
     Ok(texts)
 }

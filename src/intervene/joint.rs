@@ -1,6 +1,7 @@
 //! Patched runs inside a training step: the same numbers as the engine's, with gradients.
 
 use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 
 use super::batch::{RunBatch, RunRow, side_rows};
 use super::cache::{ActivationCache, SourceRun};
@@ -14,7 +15,8 @@ use super::wiring::{Placed, Wiring};
 use crate::model::{LanguageModel, NoHooks};
 
 /// Whether gradients pass through the donors' activations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SourceGradient {
     /// They do: what the sites are *written* with is trained too.
     Attached,

@@ -4,8 +4,6 @@
 //! items of one cluster are never treated as independent. Intervals are BCa; where BCa is degenerate the percentile
 //! interval stands in, and `method` says so. Cost: O(replicates × clusters × width of the statistic).
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use rayon::prelude::*;
 
 use super::binomial::wilson;
@@ -159,7 +157,7 @@ impl Distribution {
     /// The interval at `level` and how it was made, or the reason that there is none.
     pub fn interval(&self, level: f64) -> Result<(Interval, String), String> {
         if self.clusters < 2 {
-            return Err("all items are in one cluster; an interval over clusters needs at least two".into());
+            return Err(Undefined::OneCluster.to_string());
         }
         let drawn = self.sorted.len() + self.undefined;
         let (Some(first), Some(last)) = (self.sorted.first(), self.sorted.last()) else {
@@ -222,45 +220,6 @@ where
     let value = evaluate(weights).unwrap_or(f64::NAN);
     set(weights, 1.0);
     value
-}
-
-/// One metric of a joint bootstrap.
-#[derive(Debug, Clone, Copy)]
-pub struct JointMetric<'a> {
-    /// Metrics of one stratum (an eval set) share clusters by name and are resampled together; strata are
-    /// independent of each other.
-    pub stratum: &'a str,
-    /// How the items become the value.
-    pub statistic: &'a Statistic,
-    /// The items.
-    pub items: &'a [Item],
-}
-
-/// Replicates of several metrics under the same draws of clusters, so that their joint distribution (dominance,
-/// Pareto fronts) can be read: one list a metric, replicate by replicate, `None` where undefined.
-pub fn joint_replicates(
-    metrics: &[JointMetric<'_>],
-    bootstrap: &Bootstrap,
-) -> Result<Vec<Vec<Option<f64>>>, Undefined> {
-    let mut strata: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for metric in metrics {
-        let names = metric.items.iter().map(|item| item.cluster.as_str());
-        strata.entry(metric.stratum).or_default().extend(names);
-    }
-    let mut replicates = Vec::with_capacity(metrics.len());
-    for metric in metrics {
-        let names: Vec<&str> = strata.get(metric.stratum).into_iter().flatten().copied().collect();
-        let place = |item: &Item| names.binary_search(&item.cluster.as_str()).unwrap_or(usize::MAX);
-        let form = Form::compile(metric.statistic, metric.items.iter().map(|item| (item, place(item))), names.len())?;
-        let key = StreamKey::of(&bootstrap.seed.fork(metric.stratum));
-        let draw = |weights: &mut Vec<f64>, replicate| {
-            key.stream(replicate).resample(weights);
-            form.value(weights).ok()
-        };
-        let buffer = || vec![0.0; names.len()];
-        replicates.push((0..bootstrap.replicates).into_par_iter().map_init(buffer, draw).collect());
-    }
-    Ok(replicates)
 }
 
 #[cfg(test)]
@@ -338,18 +297,5 @@ mod tests {
         let constant: Vec<Item> = (0..40).map(|id| item(id, id, 0.1, "a")).collect();
         let interval = estimate(&constant, &Statistic::Mean, &BOOTSTRAP("all")).interval.expect("constant");
         assert!(interval.high - interval.low < 1e-12);
-    }
-
-    #[test]
-    fn joint_metrics_share_their_clusters() {
-        let items = skewed(30);
-        let doubled: Vec<Item> = items.iter().map(|item| Item { value: 2.0 * item.value, ..item.clone() }).collect();
-        let metric = |stratum, items| JointMetric { stratum, statistic: &Statistic::Mean, items };
-        let bootstrap = BOOTSTRAP("joint");
-        let metrics = [metric("x", &items[..]), metric("x", &doubled), metric("y", &items)];
-        let joint = joint_replicates(&metrics, &bootstrap).expect("defined");
-        let [x, twice, y] = &joint[..] else { panic!("three metrics") };
-        assert!(x.iter().zip(twice).all(|(a, b)| (2.0 * a.unwrap() - b.unwrap()).abs() < 1e-9));
-        assert_ne!(x, y, "strata are drawn independently");
     }
 }

@@ -1,24 +1,40 @@
 //! Numbers with their uncertainty: the result types every room shares, resampling by cluster, permutation,
 //! multiplicity, power. Knows nothing of models or prompts.
 
+pub mod auc;
 pub mod binomial;
 pub mod bootstrap;
 mod draws;
+pub mod errors;
 mod form;
+pub mod harness;
 mod interval;
+pub mod joint;
+pub mod mediation;
 pub mod multiplicity;
 pub mod paired;
 pub mod permutation;
+pub mod power;
+pub mod python_random;
 pub mod result;
+pub mod seeds;
 pub mod statistic;
 
+pub use auc::{Delong, DelongDifference, delong};
 pub use binomial::{mcnemar_exact, wilson};
-pub use bootstrap::{Bootstrap, Distribution, JointMetric, estimate, joint_replicates};
+pub use bootstrap::{Bootstrap, Distribution, estimate};
+pub use errors::{ErrorKind, clustered_mean, pooled, standard_error};
+pub use harness::{HarnessAggregation, harness_bootstrap};
+pub use joint::{JointMetric, joint_replicates};
+pub use mediation::{Legs, odds, odds_ratio_effect, share_of_total};
 pub use multiplicity::{benjamini_hochberg, holm};
 pub use paired::{Paired, PairedDifference, PairingError, paired_difference};
 pub use permutation::sign_flip;
+pub use power::{Equivalence, PairedDesign, equivalence, equivalence_level, minimum_detectable_effect, power_of};
+pub use python_random::PythonRandom;
 pub use result::{
-    Direction, Effect, EffectGrid, EffectKind, EffectScale, Estimate, Interval, Item, MetricScore, Objective,
-    PatchDirection, Pathway, Regime, SiteEffect, Statistic,
+    Check, Direction, Effect, EffectGrid, EffectKind, EffectScale, Estimate, Interval, Item, MetricScore, Objective,
+    PatchDirection, Pathway, Refutation, Regime, SiteEffect, Statistic,
 };
+pub use seeds::{two_level, two_level_difference};
 pub use statistic::Undefined;

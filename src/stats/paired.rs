@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
-
 use super::bootstrap::{Bootstrap, Distribution, Resampled};
-use super::draws::StreamKey;
 use super::form::Form;
-use super::permutation::{EXACT_CLUSTERS, sign_flip_sums};
+use super::permutation::{extreme_share, sign_flip_sums};
 use super::result::{Estimate, Item, Statistic};
 use super::statistic::{Clusters, Undefined};
 use crate::base::Seed;
@@ -32,6 +29,14 @@ pub enum PairingError {
         side: &'static str,
         /// The id.
         id: String,
+    },
+    /// Different numbers of training seeds.
+    #[error("the first list has {first} seeds and the second {second}; give one run of each per seed")]
+    Seeds {
+        /// Seeds of the first.
+        first: usize,
+        /// Seeds of the second.
+        second: usize,
     },
     /// The same item is described differently.
     #[error("item `{id}` has the {field} `{first}` in the first run and `{second}` in the second; they must agree")]
@@ -210,33 +215,6 @@ impl Swap {
         };
         Some(side(false)? - side(true)?)
     }
-}
-
-/// The share of swap patterns that are extreme; patterns that leave the statistic undefined are not counted.
-fn extreme_share<F>(clusters: usize, permutations: usize, seed: &Seed, extreme: F) -> f64
-where
-    F: Fn(&[bool]) -> Option<bool> + Sync,
-{
-    let count = |verdicts: Vec<Option<bool>>| {
-        let defined = verdicts.iter().flatten().count();
-        (verdicts.iter().flatten().filter(|&&extreme| extreme).count(), defined)
-    };
-    if clusters <= EXACT_CLUSTERS {
-        let pattern = |bits: usize| -> Vec<bool> { (0..clusters).map(|cluster| bits >> cluster & 1 == 1).collect() };
-        let patterns = 1usize << clusters.saturating_sub(1);
-        let verdicts = (0..patterns).into_par_iter().map(|bits| extreme(&pattern(bits))).collect();
-        // The identity is among the patterns, so that there is at least one.
-        let (extreme, defined) = count(verdicts);
-        return extreme as f64 / defined.max(1) as f64;
-    }
-    let key = StreamKey::of(seed);
-    let draw = |flips: &mut Vec<bool>, replicate| {
-        key.stream(replicate).flips(flips);
-        extreme(flips)
-    };
-    let verdicts = (0..permutations).into_par_iter().map_init(|| vec![false; clusters], draw).collect();
-    let (extreme, defined) = count(verdicts);
-    (1 + extreme) as f64 / (1 + defined) as f64
 }
 
 fn by_id<'a>(items: &'a [Item], side: &'static str) -> Result<BTreeMap<&'a str, &'a Item>, PairingError> {

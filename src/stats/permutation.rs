@@ -9,7 +9,7 @@ use super::statistic::Clusters;
 use crate::base::Seed;
 
 /// With at most this many clusters all sign patterns are enumerated.
-pub(crate) const EXACT_CLUSTERS: usize = 16;
+const EXACT_CLUSTERS: usize = 16;
 
 /// The two-sided p-value of "the mean of `value` is 0" by flipping the signs of whole clusters. Exact over all
 /// 2^clusters patterns up to 16 clusters; else (1 + extreme) / (1 + `permutations`). `None` where there are no items
@@ -59,6 +59,33 @@ fn random_sum(sums: &[f64], key: StreamKey, replicate: usize) -> f64 {
         }
     }
     total
+}
+
+/// The share of swap patterns that are extreme; patterns that leave the statistic undefined are not counted.
+pub(crate) fn extreme_share<F>(clusters: usize, permutations: usize, seed: &Seed, extreme: F) -> f64
+where
+    F: Fn(&[bool]) -> Option<bool> + Sync,
+{
+    let count = |verdicts: Vec<Option<bool>>| {
+        let defined = verdicts.iter().flatten().count();
+        (verdicts.iter().flatten().filter(|&&extreme| extreme).count(), defined)
+    };
+    if clusters <= EXACT_CLUSTERS {
+        let pattern = |bits: usize| -> Vec<bool> { (0..clusters).map(|cluster| bits >> cluster & 1 == 1).collect() };
+        let patterns = 1usize << clusters.saturating_sub(1);
+        let verdicts = (0..patterns).into_par_iter().map(|bits| extreme(&pattern(bits))).collect();
+        // The identity is among the patterns, so that there is at least one.
+        let (extreme, defined) = count(verdicts);
+        return extreme as f64 / defined.max(1) as f64;
+    }
+    let key = StreamKey::of(seed);
+    let draw = |flips: &mut Vec<bool>, replicate| {
+        key.stream(replicate).flips(flips);
+        extreme(flips)
+    };
+    let verdicts = (0..permutations).into_par_iter().map_init(|| vec![false; clusters], draw).collect();
+    let (extreme, defined) = count(verdicts);
+    (1 + extreme) as f64 / (1 + defined) as f64
 }
 
 #[cfg(test)]

@@ -63,6 +63,9 @@ pub enum Undefined {
     /// A calibration error over no bins.
     #[error("a calibration error needs at least one bin")]
     NoBins,
+    /// An interval over clusters where there is one.
+    #[error("all items are in one cluster; an interval over clusters needs at least two")]
+    OneCluster,
     /// The arithmetic left the range of an f64.
     #[error("the value is not a finite number")]
     Overflow,

@@ -48,8 +48,8 @@ pub(super) const PARAPHRASE_CONSISTENCY: Metric = Metric {
     objective: Objective::Robustness,
     unit: "share",
     direction: Direction::Higher,
-    definition: "Share of paraphrased prompts, both sides of each pair, whose most likely answer equals that of the wording \
-                 they paraphrase.",
+    definition: "Share of rephrased prompts whose most likely answer equals that of the wording that they rephrase; for \
+                 paraphrased pairs, of both sides.",
     source: "Elazar et al. 2021, consistency of paraphrases",
     collect: paraphrase_consistency,
 };
@@ -77,6 +77,14 @@ pub(super) const SHIFT_DROP: Metric = Metric {
 };
 
 fn paraphrase_consistency(evidence: &Evidence<'_>) -> Result<Vec<Sample>, TrustError> {
+    let same = |pair: &PairAnswers<'_>| Ok(1.0 - pair.flipped());
+    let mut samples = pair_samples(evidence, Statistic::Mean, |pair| evidence.asks_paraphrase(pair), same)?;
+    samples.append(&mut paraphrased_pairs(evidence)?);
+    Ok(samples)
+}
+
+/// Both sides of each paraphrased pair against the pair that it rephrases.
+fn paraphrased_pairs(evidence: &Evidence<'_>) -> Result<Vec<Sample>, TrustError> {
     let by_id: BTreeMap<&str, &CounterfactualPair> =
         evidence.pairs.iter().map(|pair| (pair.id.as_str(), *pair)).collect();
     let mut populations = Populations::default();

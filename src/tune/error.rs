@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::base::FileError;
+use crate::intervene::InterveneError;
 use crate::model::ModelError;
 
 /// The errors of the tuning room.
@@ -11,6 +12,9 @@ pub enum TuneError {
     /// The model refused.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A site or a pair's alignment was refused.
+    #[error(transparent)]
+    Intervene(#[from] InterveneError),
     /// A file was refused.
     #[error(transparent)]
     File(#[from] FileError),

@@ -2,11 +2,20 @@
 
 #[cfg(feature = "hub")]
 mod hub;
+mod intervene;
 mod layering;
 mod parity;
 mod peft;
 mod real_models;
+<<<<<<< HEAD
 mod scenario;
+mod report;
+=======
+mod report;
+mod scenario;
+>>>>>>> report
 mod shared;
+mod stats;
+mod tiny;
 mod trust;
 mod tune;

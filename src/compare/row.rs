@@ -1,0 +1,217 @@
+//! One metric on one population, baseline against candidate.
+
+use serde::{Deserialize, Serialize};
+
+use super::align::ScorePair;
+use super::settings::CompareSettings;
+use crate::stats::{
+    Direction, Equivalence, Estimate, Interval, MetricScore, Objective, Paired, equivalence, equivalence_level,
+    minimum_detectable_effect,
+};
+
+/// What can be said of a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The corrected p-value is below α and the candidate is on the better side.
+    Better,
+    /// The corrected p-value is below α and the candidate is on the worse side.
+    Worse,
+    /// The corrected p-value is below α, of a metric without a better side.
+    Changed,
+    /// The interval of level 1 − 2α lies inside the margin.
+    Equivalent,
+    /// Neither: more items are needed. The minimum detectable effect says what these could have shown.
+    Undecided,
+}
+
+impl Verdict {
+    /// The word that tables print.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::Changed => "changed",
+            Self::Equivalent => "equivalent",
+            Self::Undecided => "undecided",
+        }
+    }
+}
+
+/// Items whose 0/1 value changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Flips {
+    /// 0 in the baseline, 1 in the candidate.
+    pub gained: Vec<String>,
+    /// 1 in the baseline, 0 in the candidate.
+    pub lost: Vec<String>,
+    /// Items that stayed.
+    pub unchanged: usize,
+}
+
+/// A metric on a population in both records, and their difference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricComparison {
+    /// The metric with its variant.
+    pub metric: String,
+    /// The population.
+    pub population: String,
+    /// The objective.
+    pub objective: Objective,
+    /// The unit of all numbers in this row.
+    pub unit: String,
+    /// Which way is better.
+    pub direction: Direction,
+    /// The baseline's estimate, as its record has it.
+    pub baseline: Estimate,
+    /// The candidate's estimate, as its record has it.
+    pub candidate: Estimate,
+    /// Candidate − baseline over the same items, with the paired cluster-bootstrap interval.
+    pub difference: Estimate,
+    /// Standard deviation of the bootstrap replicates of the difference.
+    pub standard_error: Option<f64>,
+    /// Two-sided p-value of "the two are exchangeable", whole clusters trading places.
+    pub p_value: Option<f64>,
+    /// Whether the test is in the Holm family.
+    pub headline: bool,
+    /// The p-value after Holm (headline) or Benjamini–Hochberg (others).
+    pub adjusted_p: Option<f64>,
+    /// The equivalence margin, where one was set.
+    pub margin: Option<f64>,
+    /// The interval of level 1 − 2α that the margin is held against.
+    pub equivalence_interval: Option<Interval>,
+    /// What that interval says of ± the margin.
+    pub equivalence: Option<Equivalence>,
+    /// Whether harm beyond the margin is ruled out at α (non-inferiority: only the worse side counts). `None` without
+    /// a margin or without a better side.
+    pub no_harm: Option<bool>,
+    /// The smallest true difference that this many items would have shown at the stated α (uncorrected) and power.
+    pub minimum_detectable: Option<f64>,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Items whose value flipped, where values are 0 or 1.
+    pub flips: Option<Flips>,
+    /// What limits this row, where something does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caution: Option<String>,
+}
+
+/// Compares one metric; the corrected p-value and the verdict come later, when the family is known.
+pub(super) fn compare_pair(pair: &ScorePair<'_>, settings: &CompareSettings, permutations: usize) -> MetricComparison {
+    let (baseline, candidate) = (pair.baseline, pair.candidate);
+    let mut row = MetricComparison {
+        metric: baseline.metric.clone(),
+        population: baseline.population.clone(),
+        objective: baseline.objective,
+        unit: baseline.unit.clone(),
+        direction: baseline.direction,
+        baseline: baseline.estimate.clone(),
+        candidate: candidate.estimate.clone(),
+        difference: Estimate::undefined("", baseline.items.len(), baseline.estimate.clusters),
+        standard_error: None,
+        p_value: None,
+        headline: settings.is_headline(baseline),
+        adjusted_p: None,
+        margin: settings.margins.of(baseline),
+        equivalence_interval: None,
+        equivalence: None,
+        no_harm: None,
+        minimum_detectable: None,
+        verdict: Verdict::Undecided,
+        flips: None,
+        caution: None,
+    };
+    match undefined(pair) {
+        Some(reason) => row.difference.undefined = Some(reason),
+        None => row.measure(baseline, candidate, settings, permutations),
+    }
+    row
+}
+
+/// The reason for which one of the scores does not exist, if one does not.
+fn undefined(pair: &ScorePair<'_>) -> Option<String> {
+    let scores = [pair.baseline, pair.candidate];
+    scores.iter().zip(pair.names).find_map(|(score, name)| {
+        let reason = score.estimate.undefined.as_deref().unwrap_or("no reason recorded");
+        score.estimate.value.is_none().then(|| format!("undefined in {name}: {reason}"))
+    })
+}
+
+impl MetricComparison {
+    fn measure(
+        &mut self,
+        baseline: &MetricScore,
+        candidate: &MetricScore,
+        settings: &CompareSettings,
+        permutations: usize,
+    ) {
+        let paired = match Paired::new(&candidate.items, &baseline.items, &baseline.statistic) {
+            Ok(paired) => paired,
+            Err(error) => {
+                self.difference.undefined = Some(format!("candidate (first) and baseline (second): {error}"));
+                return;
+            }
+        };
+        let mut bootstrap = settings.bootstrap;
+        bootstrap.seed = bootstrap.seed.fork(&self.metric).fork(&self.population);
+        let distribution = match paired.distribution(&bootstrap) {
+            Ok(distribution) => distribution,
+            Err(reason) => {
+                self.difference.undefined = Some(reason.to_string());
+                return;
+            }
+        };
+        self.difference = distribution.estimate(bootstrap.level);
+        self.standard_error = distribution.standard_error();
+        self.p_value =
+            paired.p_value(permutations, &bootstrap.seed.fork("permutation")).filter(|_| paired.clusters() > 1);
+        self.minimum_detectable =
+            self.standard_error.map(|error| minimum_detectable_effect(error, settings.alpha, settings.power));
+        self.equivalence_interval =
+            distribution.interval(equivalence_level(settings.alpha)).ok().map(|(interval, _)| interval);
+        if let Some((interval, margin)) = self.equivalence_interval.zip(self.margin) {
+            self.equivalence = Some(equivalence(&interval, margin));
+            self.no_harm = match self.direction {
+                Direction::Higher => Some(interval.low > -margin),
+                Direction::Lower => Some(interval.high < margin),
+                Direction::Descriptive => None,
+            };
+        }
+        self.flips = flips(&paired);
+    }
+
+    /// The verdict, and what kept the test from being able to reach one.
+    pub(super) fn judge(&mut self, alpha: f64, tests: usize) {
+        let significant = self.adjusted_p.is_some_and(|p| p < alpha);
+        let up = self.difference.value.is_some_and(|value| value > 0.0);
+        self.verdict = match (significant, self.direction) {
+            (true, Direction::Descriptive) => Verdict::Changed,
+            (true, direction) if up == (direction == Direction::Higher) => Verdict::Better,
+            (true, _) => Verdict::Worse,
+            (false, _) if self.equivalence == Some(Equivalence::Equivalent) => Verdict::Equivalent,
+            (false, _) => Verdict::Undecided,
+        };
+        // All signs equal is one pattern of 2^(clusters − 1), opposites taken together.
+        let smallest = 0.5f64.powi(self.difference.clusters.saturating_sub(1).min(1000) as i32);
+        let needed = alpha / tests.max(1) as f64;
+        if self.p_value.is_some() && self.headline && smallest >= needed {
+            self.caution = Some(format!(
+                "with {} clusters no p-value is below {smallest:.2e}, and a family of {tests} asks for {needed:.2e}",
+                self.difference.clusters
+            ));
+        }
+    }
+}
+
+fn flips(paired: &Paired<'_>) -> Option<Flips> {
+    let mut flips = Flips { gained: Vec::new(), lost: Vec::new(), unchanged: 0 };
+    for (candidate, baseline) in paired.pairs() {
+        match (baseline.value, candidate.value) {
+            (0.0, 1.0) => flips.gained.push(candidate.id.clone()),
+            (1.0, 0.0) => flips.lost.push(candidate.id.clone()),
+            (0.0, 0.0) | (1.0, 1.0) => flips.unchanged += 1,
+            _ => return None,
+        }
+    }
+    (!paired.is_empty()).then_some(flips)
+}
