@@ -1,6 +1,5 @@
 //! The eval sets of a run: what each stage may see of them, generated from one scenario or declared by a user.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::error::PipelineError;
@@ -10,10 +9,9 @@ use crate::base::seed::uniform;
 use crate::base::{Digest, Seed};
 use crate::causal::Role;
 use crate::record::EvalSetIdentity;
-use crate::scenario::canary::{self, Canary};
 use crate::scenario::generate::FRAMING;
 use crate::scenario::{CounterfactualPair, Draw, Expectation, Provenance, Scenario, Split, TRAIN, TaskItem};
-use crate::trust::Cause;
+use crate::trust::evaluate::HeldOutText;
 
 /// How much of each kind a run draws from a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,17 +45,6 @@ impl Sizes {
     }
 }
 
-/// A text that no checkpoint is tuned on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldOutText {
-    /// Its id.
-    pub id: String,
-    /// The eval set.
-    pub population: String,
-    /// The text.
-    pub text: String,
-}
-
 /// One eval set, drawn.
 #[derive(Debug, Clone)]
 pub struct EvalSet {
@@ -71,8 +58,6 @@ pub struct EvalSet {
     pub pairs: Vec<CounterfactualPair>,
     /// Held-out texts.
     pub texts: Vec<HeldOutText>,
-    /// What each variable is to the answer.
-    pub causes: BTreeMap<String, Cause>,
     digest: Digest,
 }
 
@@ -123,10 +108,12 @@ impl EvalSet {
             .texts(TRAIN, Split::Evaluation, sizes.texts, seed)?
             .into_iter()
             .enumerate()
-            .map(|(n, text)| HeldOutText { id: format!("{}/text/{n:04}", scenario.id), population: scenario.id.clone(), text })
+            .map(|(n, text)| {
+                let id = format!("{}/text/{n:04}", scenario.id);
+                HeldOutText { cluster: id.clone(), id, population: format!("{}/{TRAIN}", scenario.id), text }
+            })
             .collect();
-        let causes = causes(&scenario);
-        Ok(Self::sealed(scenario.id.clone(), Some(scenario), items, pairs, texts, causes))
+        Ok(Self::sealed(scenario.id.clone(), Some(scenario), items, pairs, texts))
     }
 
     /// Declared pairs. A pair that names no split is put into one by its cluster, so that no cluster stands on both
@@ -141,7 +128,7 @@ impl EvalSet {
                 _ => Split::Evaluation,
             };
         }
-        Ok(Self::sealed(id, None, Vec::new(), pairs, Vec::new(), BTreeMap::new()))
+        Ok(Self::sealed(id, None, Vec::new(), pairs, Vec::new()))
     }
 
     fn sealed(
@@ -150,7 +137,6 @@ impl EvalSet {
         items: Vec<TaskItem>,
         pairs: Vec<CounterfactualPair>,
         texts: Vec<HeldOutText>,
-        causes: BTreeMap<String, Cause>,
     ) -> Self {
         let mut hasher = Hasher::default();
         hasher.part("id", id.as_bytes());
@@ -164,7 +150,7 @@ impl EvalSet {
             hasher.part(&pair.id, format!("{}\n{}", pair.factual.text, pair.counterfactual.text).as_bytes());
         }
         texts.iter().for_each(|text| hasher.part(&text.id, text.text.as_bytes()));
-        Self { id, scenario, items, pairs, texts, causes, digest: hasher.finish() }
+        Self { id, scenario, items, pairs, texts, digest: hasher.finish() }
     }
 
     /// The items of one split.
@@ -207,25 +193,4 @@ impl EvalSet {
             provenance: if self.scenario.is_some() { "generated".into() } else { "declared".into() },
         }
     }
-}
-
-/// What each variable is to the answer, by its role in the graph.
-fn causes(scenario: &Scenario) -> BTreeMap<String, Cause> {
-    let cause = |role| match role {
-        Role::Protected => Some(Cause::Protected),
-        Role::Proxy => Some(Cause::Proxy),
-        Role::Spurious | Role::Nuisance => Some(Cause::Spurious),
-        Role::Causal | Role::Mediator => Some(Cause::Legitimate),
-        _ => None,
-    };
-    let graph = scenario.graph();
-    let mut causes: BTreeMap<String, Cause> =
-        graph.nodes().iter().filter_map(|node| Some((node.name.clone(), cause(node.role)?))).collect();
-    causes.insert(FRAMING.to_owned(), Cause::Wording);
-    causes
-}
-
-/// The canaries of a run: their coins are recorded and decide what is tuned on.
-pub fn canaries(n: usize, seed: Seed) -> Vec<Canary> {
-    canary::canaries(n, seed)
 }
