@@ -1,7 +1,7 @@
 //! Which sites carry the unwanted effect, eval set by eval set.
 
 use super::error::PipelineError;
-use super::population::EvalSet;
+use super::population::Population;
 use super::recipe::MediateRecipe;
 use crate::base::{Progress, Seed};
 use crate::intervene::{NaiveEngine, Site, SiteKind, TokenPair};
@@ -45,7 +45,7 @@ pub struct MediationPairs {
 
 impl MediationPairs {
     /// Those of an eval set whose effect a penalty may close.
-    pub fn of(set: &EvalSet, model: &LanguageModel) -> Result<Self, PipelineError> {
+    pub fn of(set: &Population, model: &LanguageModel) -> Result<Self, PipelineError> {
         let tokenizer = model.tokenizer()?;
         let pairs = |split| -> Result<Vec<TokenPair>, PipelineError> {
             let pairs = set.closable(split);

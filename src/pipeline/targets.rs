@@ -1,6 +1,6 @@
 //! What was promised before training, held against the records. A target that is missed is printed as FAILED.
 
-use super::population::EvalSet;
+use super::population::Population;
 use super::recipe::TargetRecipe;
 use crate::mediate::JointEffects;
 use crate::record::RunRecord;
@@ -15,7 +15,7 @@ pub struct Judge<'a> {
     /// The arms.
     pub arms: Vec<&'a RunRecord>,
     /// The eval sets.
-    pub sets: &'a [EvalSet],
+    pub sets: &'a [Population],
     /// The margins.
     pub recipe: &'a TargetRecipe,
     /// How intervals are made.
