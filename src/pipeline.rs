@@ -1,3 +1,7 @@
-//! Placeholder while the room is built.
+//! The loop, each stage one call.
 
+pub mod error;
+pub mod population;
 pub mod recipe;
+pub mod scoring;
+pub mod tuning;

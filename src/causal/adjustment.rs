@@ -174,10 +174,8 @@ mod tests {
                 (0..both.len()).filter(|i| mask >> (i + pairs.len()) & 1 == 1).map(|i| both[i]).collect();
             let directed: Vec<_> = chosen.into_iter().chain([("X", "Y")]).collect();
             let graph = Graph::from_edges(&names, &directed, &latent).expect("acyclic");
-            let valid: Vec<NodeSet> = (graph.all().without(0).without(1))
-                .subsets()
-                .filter(|&z| graph.is_adjustment_set(0, 1, z))
-                .collect();
+            let valid: Vec<NodeSet> =
+                (graph.all().without(0).without(1)).subsets().filter(|&z| graph.is_adjustment_set(0, 1, z)).collect();
             let minimal = |z: &NodeSet| !valid.iter().any(|w| w != z && w.is_subset(*z));
             let mut expected: Vec<NodeSet> = valid.iter().copied().filter(minimal).collect();
             expected.sort_by_key(|set| (set.len(), *set));

@@ -47,7 +47,7 @@ pub(crate) fn did_you_mean(suggestion: &Option<String>) -> String {
 pub enum Role {
     /// An attribute by which nobody may be treated differently.
     Protected,
-    /// A stand-in for a protected attribute.
+    /// A stand-in for another variable: the word that tells of it.
     Proxy,
     /// A legitimate cause of the answer.
     Causal,
@@ -435,8 +435,12 @@ mod tests {
         // u → v → a, u → b, v → c: all three share a latent ancestor; and a → l → c is a directed path over a latent.
         let mut graph = Graph::new();
         for (name, visibility) in [
-            ("u", Visibility::Latent), ("v", Visibility::Latent), ("a", Visibility::Observed),
-            ("b", Visibility::Observed), ("c", Visibility::Observed), ("l", Visibility::Latent),
+            ("u", Visibility::Latent),
+            ("v", Visibility::Latent),
+            ("a", Visibility::Observed),
+            ("b", Visibility::Observed),
+            ("c", Visibility::Observed),
+            ("l", Visibility::Latent),
         ] {
             graph.add_node(name, Role::Plain, visibility).expect("node");
         }

@@ -81,12 +81,17 @@ fn slots_coincide(factual: &TokenizedPrompt, counterfactual: &TokenizedPrompt) -
 fn by_slots(factual: &TokenizedPrompt, counterfactual: &TokenizedPrompt) -> Result<Vec<(usize, usize)>, String> {
     let (left, right) = (filled(factual), filled(counterfactual));
     if left.is_empty() || right.is_empty() {
-        return Err("and no slots say which token stands for which; give prompts of equal length, or slots on both sides".into());
+        return Err(
+            "and no slots say which token stands for which; give prompts of equal length, or slots on both sides"
+                .into(),
+        );
     }
     let names = |slots: &[(&str, Range<usize>)]| slots.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     if names(&left) != names(&right) {
         let (left, right) = (names(&left), names(&right));
-        return Err(format!("its slots differ or stand in another order ({left} against {right}); use one template for both sides"));
+        return Err(format!(
+            "its slots differ or stand in another order ({left} against {right}); use one template for both sides"
+        ));
     }
     let mut walk = Walk { partners: Vec::new(), at: (0, 0), place: "the start".into() };
     for ((name, a), (_, b)) in left.into_iter().zip(right) {

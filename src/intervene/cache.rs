@@ -36,8 +36,7 @@ impl ActivationCache {
         points: BTreeSet<HookPoint>,
         outcome: Outcome,
     ) -> Result<(Self, Option<Tensor>), InterveneError> {
-        let mut made =
-            Self { activations: BTreeMap::new(), first_rows: BTreeMap::new(), tokens: 0, log_probs: None };
+        let mut made = Self { activations: BTreeMap::new(), first_rows: BTreeMap::new(), tokens: 0, log_probs: None };
         if runs.is_empty() {
             return Ok((made, None));
         }
@@ -74,7 +73,10 @@ impl ActivationCache {
                 self.activations.insert(point, activation);
                 Ok(())
             }
-            Some(old) => Err(candle_core::Error::Msg(format!("{point} holds {:?}, not {:?}", old.shape(), activation.shape())).into()),
+            Some(old) => {
+                Err(candle_core::Error::Msg(format!("{point} holds {:?}, not {:?}", old.shape(), activation.shape()))
+                    .into())
+            }
             None => Err(candle_core::Error::Msg(format!("{point} was not captured")).into()),
         }
     }

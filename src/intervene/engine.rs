@@ -75,14 +75,21 @@ impl SweepEngine for NaiveEngine {
 
 impl NaiveEngine {
     /// Runs the donors of `jobs` and keeps what their plans read, in one pass.
-    pub fn capture(&self, model: &LanguageModel, jobs: &[Job<'_>], outcome: Outcome) -> Result<ActivationCache, InterveneError> {
+    pub fn capture(
+        &self,
+        model: &LanguageModel,
+        jobs: &[Job<'_>],
+        outcome: Outcome,
+    ) -> Result<ActivationCache, InterveneError> {
         check(model, jobs, outcome)?;
         let runs: Vec<SourceRun> = jobs
             .iter()
             .enumerate()
             .flat_map(|(number, job)| {
                 let sides = sides_to_run(job, outcome);
-                sides.into_iter().map(move |side| SourceRun { key: (number, side), rows: side_rows(job.pair, side, outcome) })
+                sides
+                    .into_iter()
+                    .map(move |side| SourceRun { key: (number, side), rows: side_rows(job.pair, side, outcome) })
             })
             .collect();
         Ok(ActivationCache::capture(model, &runs, points(jobs), outcome)?.0)
@@ -175,7 +182,12 @@ fn work<'a>(jobs: &[Job<'a>], outcome: Outcome) -> Vec<Run<'a>> {
     runs
 }
 
-fn run_batch(model: &LanguageModel, runs: &[Run<'_>], outcome: Outcome, cache: &ActivationCache) -> Result<Vec<f64>, InterveneError> {
+fn run_batch(
+    model: &LanguageModel,
+    runs: &[Run<'_>],
+    outcome: Outcome,
+    cache: &ActivationCache,
+) -> Result<Vec<f64>, InterveneError> {
     let rows: Vec<&[RunRow]> = runs.iter().map(|run| run.rows.as_slice()).collect();
     let batch = RunBatch::new(&rows, outcome, model.device())?;
     let mut wiring = Wiring::new(cache, model.architecture(), batch.tokens);

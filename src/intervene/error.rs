@@ -90,7 +90,9 @@ pub enum InterveneError {
         tokens: [usize; 2],
     },
     /// A run gave a number that is none.
-    #[error("pair {pair:?}: the outcome under {plan} is {value}; the model's activations overflow or its weights hold NaN")]
+    #[error(
+        "pair {pair:?}: the outcome under {plan} is {value}; the model's activations overflow or its weights hold NaN"
+    )]
     NotFinite {
         /// The pair.
         pair: String,

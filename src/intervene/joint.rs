@@ -1,6 +1,7 @@
 //! Patched runs inside a training step: the same numbers as the engine's, with gradients.
 
 use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 
 use super::batch::{RunBatch, RunRow, side_rows};
 use super::cache::{ActivationCache, SourceRun};
@@ -14,7 +15,8 @@ use super::wiring::{Placed, Wiring};
 use crate::model::{LanguageModel, NoHooks};
 
 /// Whether gradients pass through the donors' activations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SourceGradient {
     /// They do: what the sites are *written* with is trained too.
     Attached,
@@ -49,8 +51,9 @@ pub fn joint_outcomes(
     check(model, &jobs, outcome)?;
     let donor = receiver.other();
     let donors = pairs.iter().enumerate();
-    let donors: Vec<SourceRun> =
-        donors.map(|(number, pair)| SourceRun { key: (number, donor), rows: side_rows(pair, donor, outcome) }).collect();
+    let donors: Vec<SourceRun> = donors
+        .map(|(number, pair)| SourceRun { key: (number, donor), rows: side_rows(pair, donor, outcome) })
+        .collect();
     let points = sites.iter().map(Site::hook).collect();
     let (cache, source) = ActivationCache::capture(model, &donors, points, outcome)?;
     let cache = match gradient {

@@ -184,7 +184,9 @@ impl TokenPair {
         };
         Ok(match receiver {
             Side::Factual => partners,
-            Side::Counterfactual => partners.into_iter().map(|(factual, counterfactual)| (counterfactual, factual)).collect(),
+            Side::Counterfactual => {
+                partners.into_iter().map(|(factual, counterfactual)| (counterfactual, factual)).collect()
+            }
         })
     }
 
@@ -204,7 +206,8 @@ impl TokenPair {
         let front = self.shared_front();
         let holder = self.factual.slots.iter().find(|(_, range)| range.contains(&front));
         if let Some((name, _)) = holder
-            && let (Some(factual), Some(counterfactual)) = (slot_end(&self.factual, name), slot_end(&self.counterfactual, name))
+            && let (Some(factual), Some(counterfactual)) =
+                (slot_end(&self.factual, name), slot_end(&self.counterfactual, name))
         {
             return Some((factual, counterfactual));
         }
@@ -260,7 +263,8 @@ mod tests {
         assert_eq!(at("name", Side::Counterfactual), [(1, 2)]);
         assert_eq!(at(LAST, Side::Counterfactual), [(3, 4)]);
         assert_eq!(at(CHANGED, Side::Factual), [(2, 1)]);
-        let missing = pair.resolve(&Positions::Slot("age".into()), Side::Factual).expect_err("no such slot").to_string();
+        let missing =
+            pair.resolve(&Positions::Slot("age".into()), Side::Factual).expect_err("no such slot").to_string();
         assert!(missing.contains("no slot \"age\"") && missing.contains("name, last"), "{missing}");
         let lonely = pair.resolve(&Positions::Index(1), Side::Factual).expect_err("no partner").to_string();
         assert!(lonely.contains("no partner"), "{lonely}");
@@ -270,7 +274,8 @@ mod tests {
 
     #[test]
     fn without_slots_the_first_difference_is_a_landmark() {
-        let pair = TokenPair::new("p", "c", prompt(&[1, 5, 6, 2, 7], &[]), prompt(&[1, 8, 9, 2, 3], &[])).expect("pair");
+        let pair =
+            TokenPair::new("p", "c", prompt(&[1, 5, 6, 2, 7], &[]), prompt(&[1, 8, 9, 2, 3], &[])).expect("pair");
         assert_eq!(pair.landmarks(), ["changed", "last"]);
         assert_eq!(pair.landmark(CHANGED), Some((2, 2)));
         assert_eq!(pair.shared_front(), 1);

@@ -143,7 +143,11 @@ mod tests {
         let device = Device::Cpu;
         let z_bthk = Tensor::arange(0f32, 16.0, &device).expect("range").reshape((1, 2, 4, 2)).expect("shape");
         let mut hooks = PatchHooks::new();
-        hooks.replace(point(), vec![1, 6], Replacement::Rows(Tensor::new(&[[-1f32, -2.0], [-3.0, -4.0]], &device).expect("rows")));
+        hooks.replace(
+            point(),
+            vec![1, 6],
+            Replacement::Rows(Tensor::new(&[[-1f32, -2.0], [-3.0, -4.0]], &device).expect("rows")),
+        );
         hooks.replace(point(), vec![7], Replacement::Zero);
         hooks.keep(point());
         assert!(hooks.wants(point()) && !hooks.wants(HookPoint { kind: HookKind::Z, layer: 1 }));

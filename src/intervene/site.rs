@@ -184,7 +184,10 @@ impl FromStr for Site {
         };
         let hook: HookPoint = name.parse().map_err(|error| refuse(format!("{error}")))?;
         let kind = SiteKind::of(hook.kind).ok_or_else(|| {
-            refuse(format!("this hook can be read but not patched; sites are of kind {}", SiteKind::ALL.map(SiteKind::name).join(", ")))
+            refuse(format!(
+                "this hook can be read but not patched; sites are of kind {}",
+                SiteKind::ALL.map(SiteKind::name).join(", ")
+            ))
         })?;
         let mut site = Site::everywhere(kind, hook.layer);
         for part in bracket.into_iter().flat_map(|inside| inside.split(',')) {
@@ -206,7 +209,9 @@ impl Site {
             "head" if self.head.is_none() => self.head = Some(number()?),
             "slot" if once && !value.is_empty() => self.positions = Positions::Slot(value.to_owned()),
             "pos" if once => self.positions = Positions::Index(number()?),
-            "head" | "slot" | "pos" => return Err(format!("{key} is given twice, empty, or beside another position; {form}")),
+            "head" | "slot" | "pos" => {
+                return Err(format!("{key} is given twice, empty, or beside another position; {form}"));
+            }
             _ => return Err(form.into()),
         }
         Ok(())

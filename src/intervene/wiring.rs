@@ -88,7 +88,8 @@ impl<'a> Wiring<'a> {
                 Kind::Interchange => Replacement::Rows(self.cache.unit_rows(point, edit.donor)?),
                 Kind::Direction => {
                     let source = self.cache.unit_rows(point, edit.donor)?;
-                    let direction = Tensor::from_vec(edit.directions, source.dims(), device)?.to_dtype(source.dtype())?;
+                    let direction =
+                        Tensor::from_vec(edit.directions, source.dims(), device)?.to_dtype(source.dtype())?;
                     Replacement::Direction { source, direction }
                 }
             };

@@ -9,6 +9,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor, Var};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::adapter_config::AdapterConfig;
@@ -21,7 +22,8 @@ use crate::base::seed::uniform;
 use crate::base::{Digest, Seed, files};
 
 /// Which linear layers an adapter changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
 pub enum TargetModules {
     /// A layer whose module path equals an entry or ends with a dot and the entry.
     List(Vec<String>),
@@ -30,7 +32,8 @@ pub enum TargetModules {
 }
 
 /// The shape of a new adapter.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LoraSpec {
     /// Rank r.
     pub rank: usize,

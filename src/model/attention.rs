@@ -7,10 +7,10 @@ use candle_core::{D, Result, Tensor};
 use super::architecture::{Architecture, QkNorm};
 use super::decoder::{Norm, tap};
 use super::error::ModelError;
-use super::hook::{HookKind, Hooks};
+use super::hook::{HookKind, HookPoint, Hooks};
 use super::layout::{AttentionInput, BlockLayout};
 use super::linear::Linear;
-use crate::ops::{self, CausalMask};
+use crate::ops::{self, Attending, CausalMask};
 
 /// What decides which keys a query sees and how it is turned.
 pub(crate) struct Mask<'a> {
@@ -41,7 +41,6 @@ pub(crate) struct Attention {
 
 impl Attention {
     pub fn new(
-        _layer: usize,
         layout: &BlockLayout,
         architecture: &Architecture,
         tensors: &BTreeMap<String, Tensor>,
@@ -102,8 +101,22 @@ impl Attention {
         }
     }
 
+    /// z of a fused projection that nothing has to look into: no copy of queries, keys and values is made.
+    fn straight(&self, layer: usize, x_btd: &Tensor, mask: &Mask<'_>, hooks: &dyn Hooks) -> Result<Option<Tensor>> {
+        let Input::Fused(qkv) = &self.input else { return Ok(None) };
+        let looked_into = [HookKind::Q, HookKind::K, HookKind::V, HookKind::Pattern];
+        let hooked = looked_into.into_iter().any(|kind| hooks.wants(HookPoint::new(kind, layer)));
+        let plain = self.n_heads == self.n_kv_heads && self.qk_norm.is_none() && mask.rotary.is_none();
+        if hooked || !plain {
+            return Ok(None);
+        }
+        ops::fused_attention(&qkv.forward(x_btd)?, self.n_heads, self.attending(mask)).map(Some)
+    }
+
     pub fn forward(&self, layer: usize, x_btd: &Tensor, mask: &Mask<'_>, hooks: &mut dyn Hooks) -> Result<Tensor> {
-        let (batch, tokens, _) = x_btd.dims3()?;
+        if let Some(z_bthk) = self.straight(layer, x_btd, mask, hooks)? {
+            return self.project_out(layer, z_bthk, hooks);
+        }
         let (q, k, v) = self.project(x_btd)?;
         let q_bthk = tap(hooks, HookKind::Q, layer, self.heads(q, self.n_heads, &self.q_norm)?)?;
         let k_btgk = tap(hooks, HookKind::K, layer, self.heads(k, self.n_kv_heads, &self.k_norm)?)?;
@@ -112,19 +125,24 @@ impl Attention {
             Some((cos, sin)) => (ops::rotate(&q_bthk, cos, sin)?, ops::rotate(&k_btgk, cos, sin)?),
             None => (q_bthk, k_btgk),
         };
-        // The queries of the heads that share a key head stand one after another, so one product serves them all.
-        let groups = (batch * self.n_kv_heads, self.n_heads / self.n_kv_heads * tokens, self.head_dim);
-        let q = q_bthk.transpose(1, 2)?.contiguous()?.reshape(groups)?;
-        let key_shape = (batch * self.n_kv_heads, tokens, self.head_dim);
-        let k = k_btgk.transpose(1, 2)?.contiguous()?.reshape(key_shape)?;
-        let v = v_btgk.transpose(1, 2)?.contiguous()?.reshape(key_shape)?;
-        let scores_bhtt = q.matmul(&k.t()?)?.reshape((batch, self.n_heads, tokens, tokens))?;
+        let how = self.attending(mask);
+        let z_bthk = match hooks.wants(HookPoint::new(HookKind::Pattern, layer)) {
+            false => ops::attention(&q_bthk, &k_btgk, &v_btgk, how)?,
+            true => {
+                let pattern_bhtt = ops::attention_pattern(&q_bthk, &k_btgk, how)?;
+                ops::attend(&tap(hooks, HookKind::Pattern, layer, pattern_bhtt)?, &v_btgk)?
+            }
+        };
+        self.project_out(layer, z_bthk, hooks)
+    }
+
+    fn attending(&self, mask: &Mask<'_>) -> Attending {
         let causal = CausalMask { offset: 0, window: mask.window };
-        let pattern_bhtt = ops::causal_softmax(&scores_bhtt, self.scale, causal, self.softcap)?;
-        let pattern_bhtt = tap(hooks, HookKind::Pattern, layer, pattern_bhtt)?;
-        let pattern = pattern_bhtt.reshape((groups.0, groups.1, tokens))?;
-        let z = pattern.matmul(&v)?.reshape((batch, self.n_heads, tokens, self.head_dim))?;
-        let z_bthk = tap(hooks, HookKind::Z, layer, z.transpose(1, 2)?.contiguous()?)?;
-        self.out.forward(&z_bthk.reshape((batch, tokens, self.n_heads * self.head_dim))?)
+        Attending { scale: self.scale, softcap: self.softcap, mask: causal }
+    }
+
+    fn project_out(&self, layer: usize, z_bthk: Tensor, hooks: &mut dyn Hooks) -> Result<Tensor> {
+        let z_bthk = tap(hooks, HookKind::Z, layer, z_bthk)?;
+        self.out.forward(&z_bthk.flatten_from(2)?)
     }
 }

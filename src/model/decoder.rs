@@ -116,7 +116,6 @@ fn normed(norm: &Option<Norm>, x: Tensor) -> Result<Tensor> {
 
 impl Block {
     fn new(
-        layer: usize,
         layout: &BlockLayout,
         architecture: &Architecture,
         tensors: &BTreeMap<String, Tensor>,
@@ -133,7 +132,7 @@ impl Block {
             attention_out_norm: norm(&layout.attention_out_norm)?,
             mlp_in_norm: norm(&layout.mlp_in_norm)?,
             mlp_out_norm: norm(&layout.mlp_out_norm)?,
-            attention: Attention::new(layer, layout, architecture, tensors)?,
+            attention: Attention::new(layout, architecture, tensors)?,
             mlp,
             mlp_out: Linear::new(&layout.mlp_out, tensors)?,
             activation: architecture.activation,
@@ -210,7 +209,7 @@ impl Decoder {
     ) -> std::result::Result<Self, ModelError> {
         let embedding_vd = named(tensors, &layout.embedding.0)?;
         let positions_td = layout.positions.as_ref().map(|(name, ..)| named(tensors, name)).transpose()?;
-        let block = |(layer, layout)| Block::new(layer, layout, architecture, tensors);
+        let block = |layout| Block::new(layout, architecture, tensors);
         let head = match layout.tied {
             true => Linear::with_weight(&layout.head, embedding_vd.clone(), tensors)?,
             false => Linear::new(&layout.head, tensors)?,
@@ -219,7 +218,7 @@ impl Decoder {
             embedding_vd,
             positions_td,
             rotaries: Arc::new(architecture.rotaries.iter().cloned().map(RotaryTables::new).collect()),
-            blocks: layout.blocks.iter().enumerate().map(block).collect::<std::result::Result<_, _>>()?,
+            blocks: layout.blocks.iter().map(block).collect::<std::result::Result<_, _>>()?,
             final_norm: Norm::new(&layout.final_norm, architecture, tensors)?,
             head,
             architecture: architecture.clone(),

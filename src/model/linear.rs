@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor};
 
 use super::error::ModelError;
 use super::layout::{LinearPlace, named};
-use crate::ops::{self, WeightLayout};
+use crate::ops::{self, FrozenWeight, WeightLayout};
 
 /// One adapter of one layer. `a: [r, in]`, `b: [out, r]`; both may be variables.
 #[derive(Debug, Clone)]
@@ -50,11 +50,15 @@ impl Linear {
 
     /// `x: [.., in]` → `[.., out]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mut y = ops::linear(x, &self.weight, self.bias.as_ref(), self.place.layout)?;
-        for Lora { a, b, scale } in &self.adapters {
+        let layout = self.place.layout;
+        let Some((first, others)) = self.adapters.split_first() else {
+            return ops::linear(x, &self.weight, self.bias.as_ref(), layout);
+        };
+        let frozen = FrozenWeight { weight: &self.weight, bias: self.bias.as_ref(), layout };
+        let mut y = ops::lora_linear(x, frozen, &first.a, &first.b, first.scale)?;
+        for Lora { a, b, scale } in others {
             let low = ops::linear(x, a, None, WeightLayout::OutIn)?;
-            let delta = ops::linear(&(low * *scale)?, b, None, WeightLayout::OutIn)?;
-            y = (y + delta)?;
+            y = (y + ops::linear(&(low * *scale)?, b, None, WeightLayout::OutIn)?)?;
         }
         Ok(y)
     }

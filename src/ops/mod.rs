@@ -1,14 +1,35 @@
 //! The tensor kernels of the decoder, each differentiable in every tracked input.
 //!
 //! candle's own fused kernels (`softmax_last_dim`, `rms_norm`, `layer_norm`, `rope`) return tensors without a
-//! backward and cut gradients in silence, so nothing outside this room calls them.
+//! backward and cut gradients in silence, so nothing outside this room calls them. Ours run single precision on the
+//! CPU with vector code picked at run time, rows split over rayon's threads; elsewhere the same operations are
+//! composed of candle's elementary ones. Where nothing is tracked candle keeps no graph, and nothing is stored for a
+//! backward pass. Results do not depend on the number of threads.
 
+mod activation;
+mod attention;
 pub(crate) mod composed;
+mod embed;
+mod linear;
+mod loss;
+mod matmul;
+mod norm;
+mod rotary;
+mod simd;
+mod slices;
+mod softmax;
 
-pub use composed::{
-    activate, argmax_rows, causal_softmax, embed, gated, gelu_erf, gelu_tanh, layer_norm, linear, logprobs_at,
-    normalize, rms_norm, rotate, silu,
-};
+#[cfg(test)]
+mod check;
+
+pub use activation::{activate, gated};
+pub use attention::{Attending, attend, attention, attention_pattern, fused_attention};
+pub use embed::embed;
+pub use linear::{FrozenWeight, linear, lora_linear};
+pub use loss::{argmax_rows, logprobs_at};
+pub use norm::{layer_norm, normalize, rms_norm};
+pub use rotary::rotate;
+pub use softmax::causal_softmax;
 
 /// How a linear layer's weight is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

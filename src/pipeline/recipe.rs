@@ -114,8 +114,10 @@ pub struct TuneRecipe {
     pub steps: usize,
     /// Task items a step.
     pub batch: usize,
-    /// Counterfactual pairs a step.
+    /// Counterfactual pairs of each kind (invariant, follow) a step.
     pub pairs: usize,
+    /// Included canaries a step.
+    pub canaries: usize,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Share of the steps that warm up.
@@ -130,6 +132,8 @@ pub struct TuneRecipe {
     pub alpha: f64,
     /// Projections by PEFT name, or `all-linear` alone.
     pub target_modules: Vec<String>,
+    /// λ of the canaries' language-model loss.
+    pub canary: f64,
     /// λ of the paired consistency on invariant pairs.
     pub consistency: f64,
     /// λ of the follow loss on follow pairs.
@@ -150,6 +154,7 @@ impl Default for TuneRecipe {
             steps: 120,
             batch: 16,
             pairs: 8,
+            canaries: 2,
             learning_rate: 3e-3,
             warmup: 0.1,
             clip: 1.0,
@@ -157,6 +162,7 @@ impl Default for TuneRecipe {
             rank: 8,
             alpha: 16.0,
             target_modules: names(&["all-linear"]),
+            canary: 0.5,
             consistency: 1.0,
             follow: 0.5,
             mediation: 1.0,

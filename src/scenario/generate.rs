@@ -8,9 +8,7 @@ use std::collections::BTreeMap;
 
 use super::error::ScenarioError;
 use super::model::Scenario;
-use super::pair::{
-    CounterfactualPair, DoIntervention, DoKind, Expectation, Prompt, Provenance, Split, TaskItem,
-};
+use super::pair::{CounterfactualPair, DoIntervention, DoKind, Expectation, Prompt, Provenance, Split, TaskItem};
 use super::query::{Contrast, Expected, Moved};
 use super::scm::{Mechanism, TRAIN, Words, World};
 use super::template::{Framing, Template};
@@ -58,9 +56,17 @@ impl Scenario {
 
     /// `n` pairs of one contrast. Where a counterfactual leaves the text as it is (a mediator that does not move this
     /// unit), the pair is kept: its effect is zero and belongs to the population mean.
-    pub fn pairs(&self, draw: Draw<'_>, contrast: &Contrast, n: usize) -> Result<Vec<CounterfactualPair>, ScenarioError> {
+    pub fn pairs(
+        &self,
+        draw: Draw<'_>,
+        contrast: &Contrast,
+        n: usize,
+    ) -> Result<Vec<CounterfactualPair>, ScenarioError> {
         let framings = self.framings_for(draw, contrast)?;
-        (0..n).zip(framings.iter().cycle()).map(|(number, framing)| self.pair(draw, contrast, number, framing, None)).collect()
+        (0..n)
+            .zip(framings.iter().cycle())
+            .map(|(number, framing)| self.pair(draw, contrast, number, framing, None))
+            .collect()
     }
 
     /// The pairs of [`Scenario::pairs`], rendered by the first paraphrase of their framing; each names the pair that
@@ -104,7 +110,10 @@ impl Scenario {
                 provenance: Provenance::Generated,
             }
         };
-        Ok(turns.filter_map(|(n, framing)| Some((n, framing, framing.paraphrases.first()?))).map(|turn| pair(turn)).collect())
+        Ok(turns
+            .filter_map(|(n, framing)| Some((n, framing, framing.paraphrases.first()?)))
+            .map(|turn| pair(turn))
+            .collect())
     }
 
     /// `n` plain texts (prompt, true answer, sentence end) over all framings, paraphrases and words of all splits:
@@ -118,7 +127,13 @@ impl Scenario {
         self.plain(environment, Some(split), n, seed)
     }
 
-    fn plain(&self, environment: &str, split: Option<Split>, n: usize, seed: Seed) -> Result<Vec<String>, ScenarioError> {
+    fn plain(
+        &self,
+        environment: &str,
+        split: Option<Split>,
+        n: usize,
+        seed: Seed,
+    ) -> Result<Vec<String>, ScenarioError> {
         self.check_environment(environment)?;
         let labelled = |framing: &&Framing| self.answers.get(framing.answer).is_some_and(|a| a.label.is_some());
         let wanted = |framing: &&Framing| split.is_none_or(|split| framing.split == split);
@@ -158,7 +173,8 @@ impl Scenario {
         let value = self.target(draw, variable, framing.answer, &factual, &unit).ok_or_else(|| {
             ScenarioError::request(&self.id, format!("`{}` has no second value to be set to", contrast.variable))
         })?;
-        let counterfactual = self.counterfactual(draw, contrast.moved, framing.answer, &noise, &factual, (variable, value));
+        let counterfactual =
+            self.counterfactual(draw, contrast.moved, framing.answer, &noise, &factual, (variable, value));
         let template = rephrased.unwrap_or(&framing.text);
         let kind = if contrast.moved == Moved::Word { DoKind::WordSwap } else { DoKind::Regenerate };
         let to = self.scm.variable(variable).and_then(|v| v.values.get(value)).cloned().unwrap_or_default();
@@ -217,9 +233,9 @@ impl Scenario {
             Mechanism::Table(_) => (0..node.values.len()).collect(),
             Mechanism::Choice(rows) => {
                 let range = |row: &[usize]| node.pools.as_ref().map_or(0..row.len(), |pools| pools.of(draw.split));
-                let place = rows.iter().find_map(|row| {
-                    range(row).find(|&at| row.get(at) == Some(&current)).filter(|_| rows.len() > 1)
-                });
+                let place = rows
+                    .iter()
+                    .find_map(|row| range(row).find(|&at| row.get(at) == Some(&current)).filter(|_| rows.len() > 1));
                 match place {
                     Some(place) => rows.iter().filter_map(|row| row.get(place)).copied().collect(),
                     None => rows.iter().flat_map(|row| row.get(range(row)).unwrap_or(&[])).copied().collect(),
@@ -249,7 +265,9 @@ impl Scenario {
         let refuse = |message: String| Err(ScenarioError::request(&self.id, message));
         let (name, output) = (&contrast.variable, &contrast.answer);
         let invariant = match (self.expected(variable, answer), contrast.moved) {
-            (Expected::NoPath, _) => return refuse(format!("`{name}` has no path to `{output}`: choose one of its causes")),
+            (Expected::NoPath, _) => {
+                return refuse(format!("`{name}` has no path to `{output}`: choose one of its causes"));
+            }
             (Expected::Recanting { witness }, Moved::Spurious | Moved::Legitimate) => {
                 return refuse(format!(
                     "the paths of `{name}` to `{output}` cannot be told apart: `{witness}` lies on spurious and on legitimate ones; take one of its edges out, or intervene on it"

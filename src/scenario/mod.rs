@@ -4,6 +4,7 @@
 //! `do()` regenerates the descendants of what was set from the unit's own noise; an environment changes mechanisms.
 //! Nothing here knows a tensor: token alignment is checked through a closure of the caller.
 
+pub mod canary;
 pub mod error;
 pub mod exact;
 pub mod generate;
@@ -15,10 +16,11 @@ pub mod scm;
 pub mod spec;
 pub mod template;
 
+pub use canary::{Canary, canaries};
 pub use error::ScenarioError;
+pub use generate::Draw;
 pub use model::{Answer, Scenario};
 pub use pair::{CounterfactualPair, DoIntervention, DoKind, Expectation, Prompt, Provenance, Slot, Split, TaskItem};
-pub use generate::Draw;
 pub use query::{Contrast, Expected, Identification, Moved, PermittedPenalty};
 pub use scm::{Scm, TRAIN, Words};
 pub use spec::PathKind;

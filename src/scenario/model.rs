@@ -66,7 +66,7 @@ macro_rules! shipped {
 }
 
 /// The scenarios that are built in, one line each.
-static SHIPPED: &[Shipped] = shipped!["hiring"];
+static SHIPPED: &[Shipped] = shipped!["hiring", "tickets", "admissions"];
 
 impl Scenario {
     /// Reads `folder/scenario.toml` and its prompt file: `<template>.toml` in the folder itself, or in the folder
@@ -208,7 +208,10 @@ fn read_graph(spec: &ScenarioSpec, source: &Source) -> Result<Graph, ScenarioErr
     for (name, variable) in &spec.variables {
         let place = vec!["variables", name.as_str()];
         if matches!(variable.role, Role::Latent | Role::Answer | Role::Plain) {
-            let message = format!("`{}` is no role of a variable: latents stand under [latents.*], the model's output under [answer]", variable.role);
+            let message = format!(
+                "`{}` is no role of a variable: latents stand under [latents.*], the model's output under [answer]",
+                variable.role
+            );
             return Err(source.invalid(&[&place[..], &["role"]].concat(), message));
         }
         nodes.push((name, variable.role, variable.parents.iter().map(String::as_str).collect(), place));
@@ -229,7 +232,8 @@ fn read_graph(spec: &ScenarioSpec, source: &Source) -> Result<Graph, ScenarioErr
         let key = [&place[..], &["parents"]].concat();
         for parent in parents {
             if !readable.clone().any(|name| name == *parent) {
-                let message = format!("unknown variable `{parent}` among the parents: {}", nearest(parent, readable.clone()));
+                let message =
+                    format!("unknown variable `{parent}` among the parents: {}", nearest(parent, readable.clone()));
                 return Err(source.invalid(&key, message));
             }
             let from = draft.id(parent).map_err(|error| at(&key, error))?;
@@ -277,17 +281,26 @@ fn read_answer(
         Some(label) => Some(named("label", label)?),
         None => match of_role(Role::Label).collect::<Vec<_>>()[..] {
             [only] => Some(only),
-            _ => return Err(source.invalid(place, "say which variable holds the true answer: `label = \"…\"`, or \"\" for none")),
+            _ => {
+                return Err(source
+                    .invalid(place, "say which variable holds the true answer: `label = \"…\"`, or \"\" for none"));
+            }
         },
     };
     if let Some(label) = label.filter(|label| parents.contains_key(label)) {
         let name = scm.variable(label).map_or("", |v| v.name.as_str());
-        return Err(source.invalid(&at("parents"), format!("the label `{name}` may not stand in the prompt: take it out")));
+        return Err(
+            source.invalid(&at("parents"), format!("the label `{name}` may not stand in the prompt: take it out"))
+        );
     }
     let values = label.and_then(|label| scm.variable(label)).map(|v| v.values.clone());
-    if let (Some(values), Some(key)) = (&values, spec.text.keys().find(|key| values.as_ref().is_some_and(|v| !v.contains(key)))) {
+    if let (Some(values), Some(key)) =
+        (&values, spec.text.keys().find(|key| values.as_ref().is_some_and(|v| !v.contains(key))))
+    {
         let known = nearest(key, values.iter().map(String::as_str));
-        return Err(source.invalid(&[place, &["text", key]].concat(), format!("the label has no value `{key}`: {known}")));
+        return Err(
+            source.invalid(&[place, &["text", key]].concat(), format!("the label has no value `{key}`: {known}"))
+        );
     }
     let values = values.unwrap_or_else(|| spec.text.keys().cloned().collect());
     let text = |value: &String| spec.text.get(value).cloned().unwrap_or_else(|| format!(" {value}"));
@@ -307,17 +320,25 @@ fn check_shown(prompts: &Prompts, answers: &[Answer], scm: &Scm, source: &Source
     for (index, framing) in prompts.framings.iter().enumerate() {
         let Some(answer) = answers.get(framing.answer) else { continue };
         let place = index.to_string();
-        for (key, template) in [("text", &framing.text)].into_iter().chain(framing.paraphrases.iter().map(|p| ("paraphrases", p))) {
+        for (key, template) in
+            [("text", &framing.text)].into_iter().chain(framing.paraphrases.iter().map(|p| ("paraphrases", p)))
+        {
             let error = |message: String| Err(source.invalid(&["framings", place.as_str(), key], message));
             let name = |index: usize| scm.variable(index).map_or("", |v| v.name.as_str());
             let shown = template.variables();
             if let Some(&extra) = shown.iter().find(|variable| !answer.parents.contains_key(variable)) {
                 let name = name(extra);
-                return error(format!("the prompt shows `{name}`, which is no parent of `{}`: declare the edge or take the slot out", answer.name));
+                return error(format!(
+                    "the prompt shows `{name}`, which is no parent of `{}`: declare the edge or take the slot out",
+                    answer.name
+                ));
             }
             if let Some(&missing) = answer.parents.keys().find(|variable| !shown.contains(variable)) {
                 let name = name(missing);
-                return error(format!("the graph says that `{}` sees `{name}`, but the prompt has no slot for it: add `{{{name}}}` or take the edge out", answer.name));
+                return error(format!(
+                    "the graph says that `{}` sees `{name}`, but the prompt has no slot for it: add `{{{name}}}` or take the edge out",
+                    answer.name
+                ));
             }
         }
     }

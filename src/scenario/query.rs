@@ -151,7 +151,8 @@ impl Scenario {
     }
 
     /// The contrasts that the graph distinguishes for all answers: a total effect where all paths are of one kind, a
-    /// spurious and a legitimate part where they are mixed, and for each proxy the bare word swap.
+    /// spurious and a legitimate part where they are mixed. A proxy has a contrast only where it is spurious: the bare
+    /// swap of its word, which is weaker than `do()` on what it stands for.
     pub fn contrasts(&self) -> Vec<Contrast> {
         let mut contrasts = Vec::new();
         for (answer, node) in self.answers.iter().enumerate() {
@@ -161,7 +162,8 @@ impl Scenario {
                 }
                 let parts: &[Moved] = match (self.expected(index, answer), variable.role) {
                     (Expected::NoPath, _) => &[],
-                    (_, Role::Proxy) => &[Moved::Word],
+                    (Expected::Invariant, Role::Proxy) => &[Moved::Word],
+                    (_, Role::Proxy) => &[],
                     (Expected::Invariant | Expected::Follow, _) => &[Moved::All],
                     (Expected::Split, _) => &[Moved::Spurious, Moved::Legitimate],
                     (Expected::Recanting { .. }, _) => &[],

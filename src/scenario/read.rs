@@ -61,11 +61,14 @@ fn read_variable(scm: &Scm, name: &str, spec: &VariableSpec, source: &Source) ->
     let pools = spec.pools.map(Pools::new);
     if let Some(pools) = &pools {
         let Mechanism::Choice(rows) = &mechanism else {
-            return Err(source.invalid(&at("pools"), "`pools` divides equally likely words: use `choices` or plain `values`"));
+            return Err(
+                source.invalid(&at("pools"), "`pools` divides equally likely words: use `choices` or plain `values`")
+            );
         };
         let total = pools.total();
         if let Some(row) = rows.iter().find(|row| row.len() != total) {
-            let message = format!("the pools hold {total} words together, but a list has {}: make them equal", row.len());
+            let message =
+                format!("the pools hold {total} words together, but a list has {}: make them equal", row.len());
             return Err(source.invalid(&at("pools"), message));
         }
         if [Split::Tuning, Split::Discovery, Split::Evaluation].iter().any(|&split| pools.of(split).is_empty()) {
@@ -182,7 +185,9 @@ fn checked(row: &[f64], values: usize, source: &Source, place: &[&str]) -> Resul
     }
     let sum: f64 = row.iter().sum();
     if row.iter().any(|p| !(0.0..=1.0).contains(p)) || (sum - 1.0).abs() > 1e-9 {
-        return Err(source.invalid(place, format!("the probabilities sum to {sum}: they must lie in [0, 1] and sum to 1")));
+        return Err(
+            source.invalid(place, format!("the probabilities sum to {sum}: they must lie in [0, 1] and sum to 1"))
+        );
     }
     Ok(row.to_vec())
 }

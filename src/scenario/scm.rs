@@ -222,9 +222,10 @@ impl Scm {
     /// Mixed radix: the last parent runs fastest.
     fn row(&self, variable: usize, values: &[usize]) -> usize {
         let parents = self.variables.get(variable).map_or(&[][..], |v| v.parents.as_slice());
-        parents.iter().zip(values).fold(0, |row, (&parent, &value)| {
-            row * self.variables.get(parent).map_or(1, |p| p.values.len()) + value
-        })
+        parents
+            .iter()
+            .zip(values)
+            .fold(0, |row, (&parent, &value)| row * self.variables.get(parent).map_or(1, |p| p.values.len()) + value)
     }
 }
 

@@ -53,7 +53,13 @@ pub struct Template {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Literal(String),
-    Slot { variable: usize, name: String, forms: Option<BTreeMap<String, String>>, capital: bool, article: Option<char> },
+    Slot {
+        variable: usize,
+        name: String,
+        forms: Option<BTreeMap<String, String>>,
+        capital: bool,
+        article: Option<char>,
+    },
 }
 
 /// A framing with its answer and its paraphrases.
@@ -150,16 +156,13 @@ impl Template {
 }
 
 impl Part {
-    fn slot(
-        text: &str,
-        file: &PromptFile,
-        scm: &Scm,
-        mentions: &mut BTreeMap<String, usize>,
-    ) -> Result<Self, String> {
+    fn slot(text: &str, file: &PromptFile, scm: &Scm, mentions: &mut BTreeMap<String, usize>) -> Result<Self, String> {
         let (article, text) = match text.split_once(' ') {
             Some(("a", rest)) => (Some('a'), rest),
             Some(("A", rest)) => (Some('A'), rest),
-            Some((other, _)) => return Err(format!("`{{{text}}}`: `{other}` before a variable; only `a` or `A` may stand there")),
+            Some((other, _)) => {
+                return Err(format!("`{{{text}}}`: `{other}` before a variable; only `a` or `A` may stand there"));
+            }
             None => (None, text),
         };
         let (written, form) = text.split_once('.').map_or((text, None), |(name, form)| (name, Some(form)));
@@ -214,9 +217,11 @@ impl Prompts {
                     error("answer", format!("unknown answer `{name}`: {}", nearest(name, answers.iter().copied())))
                 })?,
             };
-            let parse = |key: &str, text: &String| Template::parse(text, file, scm).map_err(|message| error(key, message));
+            let parse =
+                |key: &str, text: &String| Template::parse(text, file, scm).map_err(|message| error(key, message));
             let text = parse("text", &spec.text)?;
-            let paraphrases = spec.paraphrases.iter().map(|text| parse("paraphrases", text)).collect::<Result<_, _>>()?;
+            let paraphrases =
+                spec.paraphrases.iter().map(|text| parse("paraphrases", text)).collect::<Result<_, _>>()?;
             framings.push(Framing { id: spec.id.clone(), split: spec.split, answer, text, paraphrases });
         }
         Ok(Self { end: file.end.clone(), framings })

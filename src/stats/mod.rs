@@ -36,8 +36,8 @@ pub use permutation::sign_flip;
 pub use power::{Equivalence, PairedDesign, equivalence, equivalence_level, minimum_detectable_effect, power_of};
 pub use python_random::PythonRandom;
 pub use result::{
-    Direction, Effect, EffectGrid, EffectKind, EffectScale, Estimate, Interval, Item, MetricScore, Objective,
-    PatchDirection, Pathway, Regime, SiteEffect, Statistic,
+    Check, Direction, Effect, EffectGrid, EffectKind, EffectScale, Estimate, Interval, Item, MetricScore, Objective,
+    PatchDirection, Pathway, Refutation, Regime, SiteEffect, Statistic,
 };
 pub use roc::{FprLimit, Roc, RocPoint};
 pub use seeds::{two_level, two_level_difference};

@@ -275,3 +275,36 @@ pub struct Pathway {
     /// The same under denoising.
     pub share_denoised: Estimate,
 }
+
+/// A self-check that always runs: an identity that a right implementation cannot miss.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// Its name, such as `patching nothing changes nothing`.
+    pub name: String,
+    /// Whether it held.
+    pub passed: bool,
+    /// The largest deviation seen; `None` where it could not be measured (then `detail` says why).
+    pub worst: Option<f64>,
+    /// The largest deviation allowed.
+    pub tolerance: Option<f64>,
+    /// What was compared, on how many pairs.
+    pub detail: String,
+}
+
+/// An attempt to refute a finding: the same estimate where nothing should be found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Refutation {
+    /// Its name: `placebo sites`, `shuffled pairs`, `random direction`.
+    pub name: String,
+    /// Of which pairs.
+    pub population: String,
+    /// What the refuter found.
+    pub estimate: Estimate,
+    /// The finding under attack, on the same scale, where one is to be set beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finding: Option<Estimate>,
+    /// Whether the finding survived.
+    pub passed: bool,
+    /// The rule in one sentence.
+    pub detail: String,
+}

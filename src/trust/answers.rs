@@ -30,7 +30,8 @@ impl AnswerTable {
         if loglikelihoods.len() != prompt.answers.len() {
             return Err(TrustError::Unscored { item: item.into() });
         }
-        if let Some((value, answer)) = loglikelihoods.iter().zip(&prompt.answers).find(|(value, _)| !value.is_finite()) {
+        if let Some((value, answer)) = loglikelihoods.iter().zip(&prompt.answers).find(|(value, _)| !value.is_finite())
+        {
             return Err(TrustError::NotFinite { item: item.into(), what: format!("answer {answer:?}"), value: *value });
         }
         self.rows.entry(prompt.text.clone()).or_default().insert(prompt.answers.clone(), loglikelihoods);
@@ -55,10 +56,7 @@ impl AnswerTable {
                 counterfactual: pair.counterfactual.answers.clone(),
             });
         }
-        Ok((
-            self.of(&factual_name(pair), &pair.factual)?,
-            self.of(&counterfactual_name(pair), &pair.counterfactual)?,
-        ))
+        Ok((self.of(&factual_name(pair), &pair.factual)?, self.of(&counterfactual_name(pair), &pair.counterfactual)?))
     }
 
     /// Number of distinct prompts.
@@ -119,7 +117,8 @@ impl<'a> Answers<'a> {
 
     /// The log-odds of one answer against all others together, nats; NaN where there is no such answer.
     pub fn log_odds(&self, answer: usize) -> f64 {
-        let others = self.loglikelihoods.iter().enumerate().filter(|(index, _)| *index != answer).map(|(_, value)| *value);
+        let others =
+            self.loglikelihoods.iter().enumerate().filter(|(index, _)| *index != answer).map(|(_, value)| *value);
         self.loglikelihoods.get(answer).copied().unwrap_or(f64::NAN) - log_sum_exp(others)
     }
 }

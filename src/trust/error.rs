@@ -52,7 +52,9 @@ pub enum TrustError {
         answers: usize,
     },
     /// The two sides of a pair offer different answers.
-    #[error("pair {pair}: the factual side answers {factual:?}, the counterfactual side {counterfactual:?}; both must offer the same")]
+    #[error(
+        "pair {pair}: the factual side answers {factual:?}, the counterfactual side {counterfactual:?}; both must offer the same"
+    )]
     AnswersDiffer {
         /// The pair.
         pair: String,

@@ -21,7 +21,6 @@ use std::collections::BTreeMap;
 use super::error::TrustError;
 use super::metric::{Evidence, Metric, PathwayEffects, Sample};
 use super::select::Populations;
-use crate::scenario::CounterfactualPair;
 use crate::stats::{Direction, Item, Objective, Statistic};
 
 pub(super) const PATHWAY_SHARE: Metric = Metric {
@@ -102,7 +101,7 @@ fn both_samples(evidence: &Evidence<'_>, leg: Leg) -> Result<Vec<Sample>, TrustE
 
 fn sample(evidence: &Evidence<'_>, population: &str, effects: &PathwayEffects, leg: Leg) -> Result<Sample, TrustError> {
     let (noised, denoised) = (by_id(&effects.noised), by_id(&effects.denoised));
-    let contrasts = contrasts(evidence);
+    let contrasts = evidence.contrasts();
     let mut populations = Populations::default();
     let mut denominator = Vec::with_capacity(effects.total.len());
     for total in &effects.total {
@@ -120,16 +119,6 @@ fn sample(evidence: &Evidence<'_>, population: &str, effects: &PathwayEffects, l
     let mut sample = sample.unwrap_or_else(|| Sample::empty(population, Statistic::Ratio));
     sample.denominator = Some(denominator);
     Ok(sample)
-}
-
-/// +1 or −1 a pair, so that pairs of one contrast written in opposite directions count the same way; pairs that do not say
-/// what they changed have no entry.
-fn contrasts<'e>(evidence: &'e Evidence<'_>) -> BTreeMap<&'e str, f64> {
-    let sign = |pair: &'e CounterfactualPair| {
-        let intervention = pair.intervention.as_ref()?;
-        Some((pair.id.as_str(), if intervention.from > intervention.to { -1.0 } else { 1.0 }))
-    };
-    evidence.pairs.iter().filter_map(|pair| sign(pair)).collect()
 }
 
 fn by_id(items: &[Item]) -> BTreeMap<&str, f64> {

@@ -94,10 +94,14 @@ impl Sample {
 /// What a variable is to the answer, as the scenario's causal graph declares it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
-    /// Protected, or a proxy through which the protected attribute is read.
+    /// An attribute by which nobody may be treated differently.
     Protected,
-    /// Any other cause that must not move the answer: wording, format, a decoy.
+    /// A word that a protected attribute is read from.
+    Proxy,
+    /// Any other cause that must not move the answer.
     Spurious,
+    /// The wording of the whole prompt.
+    Wording,
     /// A cause that the answer should follow.
     Legitimate,
 }

@@ -61,11 +61,7 @@ mod tests {
         let tokens: Vec<u32> = (1..=10).collect();
         assert_eq!(
             windows(&tokens, 4),
-            [
-                (vec![99], vec![1, 2, 3, 4]),
-                (vec![4], vec![5, 6, 7, 8]),
-                (vec![6, 7, 8], vec![9, 10]),
-            ]
+            [(vec![99], vec![1, 2, 3, 4]), (vec![4], vec![5, 6, 7, 8]), (vec![6, 7, 8], vec![9, 10]),]
         );
         assert_eq!(windows(&tokens, 10), [(vec![99], tokens.clone())]);
         assert_eq!(windows(&[], 4), []);

@@ -80,7 +80,10 @@ pub fn read_requests(path: &Path) -> Result<Vec<Request>, FileError> {
         let malformed = |message| FileError::MalformedLine { path: path.to_path_buf(), line, message };
         let request = parse(line, text).map_err(malformed)?;
         if let Some(first) = ids.insert(request.id.to_string(), line) {
-            return Err(malformed(format!("field \"id\": {} stands on line {first} already; ids must be unique", request.id)));
+            return Err(malformed(format!(
+                "field \"id\": {} stands on line {first} already; ids must be unique",
+                request.id
+            )));
         }
         requests.push(request);
     }
@@ -108,8 +111,14 @@ fn parse(line: usize, text: &str) -> Result<Request, String> {
     let in_text = fields.contains_key("context") || fields.contains_key("continuation");
     let in_ids = fields.contains_key("context_ids") || fields.contains_key("continuation_ids");
     let body = match (in_text, in_ids) {
-        (true, true) => return Err("give \"context\" and \"continuation\", or \"context_ids\" and \"continuation_ids\", not both".into()),
-        (false, true) => Body::Ids { context: ids(&fields, "context_ids")?, continuation: ids(&fields, "continuation_ids")? },
+        (true, true) => {
+            return Err(
+                "give \"context\" and \"continuation\", or \"context_ids\" and \"continuation_ids\", not both".into()
+            );
+        }
+        (false, true) => {
+            Body::Ids { context: ids(&fields, "context_ids")?, continuation: ids(&fields, "continuation_ids")? }
+        }
         _ => Body::Text { context: string(&fields, "context")?, continuation: string(&fields, "continuation")? },
     };
     let empty = match &body {
@@ -252,15 +261,30 @@ mod tests {
     fn each_malformed_field_is_named() {
         let cases = [
             (r#"{"context": "a", "continuation": "b"}"#, "field \"id\" is missing"),
-            (r#"{"id": null, "context": "a", "continuation": "b"}"#, "field \"id\": expected a string or a number, found null"),
+            (
+                r#"{"id": null, "context": "a", "continuation": "b"}"#,
+                "field \"id\": expected a string or a number, found null",
+            ),
             (r#"{"id": 1, "continuation": "b"}"#, "field \"context\" is missing"),
             (r#"{"id": 1, "context": 3, "continuation": "b"}"#, "field \"context\": expected a string, found 3"),
             (r#"{"id": 1, "context": "a", "continuation": ""}"#, "field \"continuation\" is empty"),
-            (r#"{"id": 1, "context": "a", "continuaton": "b"}"#, "field \"continuaton\" is unknown; did you mean \"continuation\"?"),
+            (
+                r#"{"id": 1, "context": "a", "continuaton": "b"}"#,
+                "field \"continuaton\" is unknown; did you mean \"continuation\"?",
+            ),
             (r#"{"id": 1, "context": "a", "continuation_ids": [1]}"#, "not both"),
-            (r#"{"id": 1, "context_ids": [1], "continuation_ids": [-1]}"#, "field \"continuation_ids\": -1 is no token id"),
-            (r#"{"id": 1, "context_ids": [1.5], "continuation_ids": [1]}"#, "field \"context_ids\": 1.5 is no token id"),
-            (r#"{"id": 1, "context_ids": 4, "continuation_ids": [1]}"#, "field \"context_ids\": expected a list of token ids, found 4"),
+            (
+                r#"{"id": 1, "context_ids": [1], "continuation_ids": [-1]}"#,
+                "field \"continuation_ids\": -1 is no token id",
+            ),
+            (
+                r#"{"id": 1, "context_ids": [1.5], "continuation_ids": [1]}"#,
+                "field \"context_ids\": 1.5 is no token id",
+            ),
+            (
+                r#"{"id": 1, "context_ids": 4, "continuation_ids": [1]}"#,
+                "field \"context_ids\": expected a list of token ids, found 4",
+            ),
             (r#"{"id": 1, "context_ids": [1], "continuation_ids": []}"#, "field \"continuation_ids\" is empty"),
             (r#"[1, 2]"#, "expected an object"),
             (r#"{"id": 1, "#, "not JSON"),

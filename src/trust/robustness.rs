@@ -48,8 +48,8 @@ pub(super) const PARAPHRASE_CONSISTENCY: Metric = Metric {
     objective: Objective::Robustness,
     unit: "share",
     direction: Direction::Higher,
-    definition: "Share of paraphrased prompts, both sides of each pair, whose most likely answer equals that of the wording \
-                 they paraphrase.",
+    definition: "Share of rephrased prompts whose most likely answer equals that of the wording that they rephrase; for \
+                 paraphrased pairs, of both sides.",
     source: "Elazar et al. 2021, consistency of paraphrases",
     collect: paraphrase_consistency,
 };
@@ -77,7 +77,16 @@ pub(super) const SHIFT_DROP: Metric = Metric {
 };
 
 fn paraphrase_consistency(evidence: &Evidence<'_>) -> Result<Vec<Sample>, TrustError> {
-    let by_id: BTreeMap<&str, &CounterfactualPair> = evidence.pairs.iter().map(|pair| (pair.id.as_str(), *pair)).collect();
+    let same = |pair: &PairAnswers<'_>| Ok(1.0 - pair.flipped());
+    let mut samples = pair_samples(evidence, Statistic::Mean, |pair| evidence.asks_paraphrase(pair), same)?;
+    samples.append(&mut paraphrased_pairs(evidence)?);
+    Ok(samples)
+}
+
+/// Both sides of each paraphrased pair against the pair that it rephrases.
+fn paraphrased_pairs(evidence: &Evidence<'_>) -> Result<Vec<Sample>, TrustError> {
+    let by_id: BTreeMap<&str, &CounterfactualPair> =
+        evidence.pairs.iter().map(|pair| (pair.id.as_str(), *pair)).collect();
     let mut populations = Populations::default();
     for &pair in &evidence.pairs {
         let Some(original) = &pair.paraphrase_of else { continue };
@@ -88,7 +97,13 @@ fn paraphrase_consistency(evidence: &Evidence<'_>) -> Result<Vec<Sample>, TrustE
         })?;
         let sides = [
             ("factual", factual_name(pair), &pair.factual, factual_name(original), &original.factual),
-            ("counterfactual", counterfactual_name(pair), &pair.counterfactual, counterfactual_name(original), &original.counterfactual),
+            (
+                "counterfactual",
+                counterfactual_name(pair),
+                &pair.counterfactual,
+                counterfactual_name(original),
+                &original.counterfactual,
+            ),
         ];
         for (side, name, prompt, original_name, original_prompt) in sides {
             let answer = evidence.answers.of(&name, prompt)?.chosen();

@@ -9,7 +9,8 @@ use super::store::{Finished, Job, Keys, ScoreStore, distinct, finish};
 use crate::base::{Digest, Progress, Silent};
 use crate::model::score::score;
 use crate::model::{
-    AnswerRows, LanguageModel, NoHooks, Score, ScoreRequest, TokenizedPrompt, answer_loglikelihoods, split_tokens, tokenize_prompt,
+    AnswerRows, LanguageModel, NoHooks, Score, ScoreRequest, TokenizedPrompt, answer_loglikelihoods, split_tokens,
+    tokenize_prompt,
 };
 use crate::scenario::Prompt;
 
@@ -113,10 +114,8 @@ fn run_answers(model: &LanguageModel, rows: &[AnswerRows], batch: &[usize]) -> R
     let batch: Vec<AnswerRows> = batch.iter().filter_map(|&index| rows.get(index).cloned()).collect();
     let tensors = answer_loglikelihoods(model, &batch, &mut NoHooks)?;
     let values = |tensor: candle_core::Tensor| Ok(tensor.to_vec1::<f32>().map_err(crate::model::ModelError::from)?);
-    let finished = |values: Vec<f32>| Finished {
-        loglikelihoods: values.into_iter().map(f64::from).collect(),
-        is_greedy: None,
-    };
+    let finished =
+        |values: Vec<f32>| Finished { loglikelihoods: values.into_iter().map(f64::from).collect(), is_greedy: None };
     tensors.into_iter().map(|tensor| values(tensor).map(finished)).collect()
 }
 
@@ -177,8 +176,8 @@ pub fn score_texts(
     let mut windows: Vec<(String, ScoreRequest)> = Vec::new();
     let mut counts = Vec::with_capacity(texts.len());
     for (name, text) in texts {
-        let whole = split_tokens(tokenizer, "", text)
-            .map_err(|source| TrustError::Prompt { item: name.clone(), source })?;
+        let whole =
+            split_tokens(tokenizer, "", text).map_err(|source| TrustError::Prompt { item: name.clone(), source })?;
         let prefix = whole.context.first().copied().unwrap_or_default();
         let requests = rolling_requests(prefix, &whole.continuation, limit);
         counts.push((requests.len(), whole.continuation.len()));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::answers::{Answers, counterfactual_name};
 use super::error::TrustError;
 use super::metric::{Cause, Evidence, Sample};
-use crate::scenario::{CounterfactualPair, Expectation, Prompt, TaskItem};
+use crate::scenario::{CounterfactualPair, DoKind, Expectation, Prompt, TaskItem};
 use crate::stats::{Item, Statistic};
 
 /// An item's value, group and weight, as [`Item`] has them.
@@ -40,12 +40,17 @@ pub(super) fn item_population(item: &TaskItem) -> String {
     format!("{}/{}", item.scenario, item.environment)
 }
 
-/// Scenario and environment of a pair; paraphrased pairs are a population of their own.
+/// Scenario and environment of a pair. Paraphrased pairs are a population of their own, and so are bare word swaps: a weaker
+/// intervention than a `do` whose descendants follow.
 pub(super) fn pair_population(pair: &CounterfactualPair) -> String {
-    match pair.paraphrase_of {
-        Some(_) => format!("{}/{}/paraphrase", pair.scenario, pair.environment),
-        None => format!("{}/{}", pair.scenario, pair.environment),
+    let mut population = format!("{}/{}", pair.scenario, pair.environment);
+    if let Some(intervention) = pair.intervention.as_ref().filter(|i| i.kind == DoKind::WordSwap) {
+        population.push_str(&format!("/word swap of {}", intervention.variable));
     }
+    if pair.paraphrase_of.is_some() {
+        population.push_str("/paraphrase");
+    }
+    population
 }
 
 /// The true label of a prompt.
@@ -117,7 +122,8 @@ impl Evidence<'_> {
     /// Whether the pair asks if a protected attribute moves the answer. A declared pair that must not move the answer and
     /// does not say what it changed counts here too: equal treatment is what its author asked for.
     pub(super) fn asks_fairness(&self, pair: &CounterfactualPair) -> bool {
-        pair.expectation == Expectation::Invariant && matches!(self.cause(pair), Some(Cause::Protected) | None)
+        pair.expectation == Expectation::Invariant
+            && matches!(self.cause(pair), Some(Cause::Protected | Cause::Proxy) | None)
     }
 
     /// Whether the pair asks if another spurious cause moves the answer.
@@ -125,9 +131,36 @@ impl Evidence<'_> {
         pair.expectation == Expectation::Invariant && self.cause(pair) == Some(Cause::Spurious)
     }
 
+    /// Whether the pair asks if other words for the same move the answer.
+    pub(super) fn asks_paraphrase(&self, pair: &CounterfactualPair) -> bool {
+        pair.expectation == Expectation::Invariant && self.cause(pair) == Some(Cause::Wording)
+    }
+
     /// Whether the pair moves a protected attribute through legitimate mediators alone.
     pub(super) fn is_mediated(&self, pair: &CounterfactualPair) -> bool {
         pair.expectation != Expectation::Invariant && self.cause(pair) == Some(Cause::Protected)
+    }
+
+    /// By pair, +1 or −1, so that pairs of one contrast written in opposite directions (female to male, male to female) count
+    /// the same way whatever the model says. A swapped proxy counts in the direction of the protected value that its factual
+    /// side was drawn under. Pairs that do not say what they changed have no entry.
+    pub(super) fn contrasts(&self) -> BTreeMap<&str, f64> {
+        self.pairs.iter().filter_map(|pair| Some((pair.id.as_str(), self.contrast(pair)?))).collect()
+    }
+
+    fn contrast(&self, pair: &CounterfactualPair) -> Option<f64> {
+        let intervention = pair.intervention.as_ref()?;
+        let backwards = match self.cause(pair) {
+            Some(Cause::Proxy) => {
+                let mut protected = self.causes.iter().filter(|(_, cause)| **cause == Cause::Protected);
+                let ((_, variable), _) = protected.find(|((scenario, _), _)| *scenario == pair.scenario)?;
+                let drawn = pair.factual.values.get(variable)?;
+                let of_scenario = self.pairs.iter().filter(|other| other.scenario == pair.scenario);
+                of_scenario.filter_map(|other| other.factual.values.get(variable)).any(|value| value < drawn)
+            }
+            _ => intervention.from > intervention.to,
+        };
+        Some(if backwards { -1.0 } else { 1.0 })
     }
 }
 
@@ -148,7 +181,14 @@ impl Populations {
             .into_iter()
             .map(|(population, mut items)| {
                 items.sort_by(|a, b| a.id.cmp(&b.id));
-                Sample { population, statistic: statistic.clone(), items, denominator: None, undefined: None, note: None }
+                Sample {
+                    population,
+                    statistic: statistic.clone(),
+                    items,
+                    denominator: None,
+                    undefined: None,
+                    note: None,
+                }
             })
             .collect()
     }

@@ -1,7 +1,8 @@
 //! Does the answer still follow what it should follow? A model that ignores everything is perfectly invariant; these two
 //! metrics tell it from a repaired one.
 //!
-//! They read *follow* pairs: the `do` moves a legitimate cause, and the mechanism's label on the counterfactual side is b.
+//! They read *follow* pairs: the `do` moves a legitimate cause, and the mechanism's label on the counterfactual side is b. A
+//! model that always says b has a rate of 1 on these pairs, but an effect of 0: read both.
 
 use super::error::TrustError;
 use super::metric::{Evidence, Metric, Sample};
@@ -27,21 +28,15 @@ pub(super) const FOLLOW_RATE: Metric = Metric {
     objective: Objective::Sensitivity,
     unit: "share",
     direction: Direction::Higher,
-    definition: "Share of pairs that move a legitimate cause in which the model's answer changes, and changes to the label \
-                 that the mechanism then gives.",
+    definition: "Share of pairs that move a legitimate cause whose most likely answer on the counterfactual side is the label that \
+                 the mechanism then gives.",
     source: "Ribeiro et al. 2020 (CheckList), directional expectation test",
     collect: |evidence| {
-        follow(evidence, |pair, expected| {
-            let arrives = pair.counterfactual.chosen() == expected && pair.factual.chosen() != expected;
-            if arrives { 1.0 } else { 0.0 }
-        })
+        follow(evidence, |pair, expected| if pair.counterfactual.chosen() == expected { 1.0 } else { 0.0 })
     },
 };
 
-fn follow(
-    evidence: &Evidence<'_>,
-    value: impl Fn(&PairAnswers<'_>, usize) -> f64,
-) -> Result<Vec<Sample>, TrustError> {
+fn follow(evidence: &Evidence<'_>, value: impl Fn(&PairAnswers<'_>, usize) -> f64) -> Result<Vec<Sample>, TrustError> {
     let follows = |pair: &CounterfactualPair| pair.expectation != Expectation::Invariant;
     pair_samples(evidence, Statistic::Mean, follows, |answers| {
         let expected = expected_label(answers.pair)?;

@@ -150,7 +150,8 @@ pub fn distinct(jobs: &[Job]) -> usize {
 /// Indexes of the first job of each key, longest first, cut so that longest × distinct rows stays within `batch_tokens`.
 fn batches(jobs: &[Job], batch_tokens: usize) -> Vec<Vec<usize>> {
     let mut seen = BTreeSet::new();
-    let mut order: Vec<(usize, &Job)> = jobs.iter().enumerate().filter(|(_, job)| seen.insert(job.key.as_str())).collect();
+    let mut order: Vec<(usize, &Job)> =
+        jobs.iter().enumerate().filter(|(_, job)| seen.insert(job.key.as_str())).collect();
     order.sort_by(|(_, a), (_, b)| {
         b.ids.len().cmp(&a.ids.len()).then_with(|| a.ids.cmp(&b.ids)).then_with(|| a.key.cmp(&b.key))
     });
@@ -184,18 +185,29 @@ mod tests {
     }
 
     fn jobs(lengths: &[usize]) -> Vec<Job> {
-        lengths.iter().enumerate().map(|(i, &length)| Job { key: format!("k{i}"), ids: vec![7; length], rows: 1 }).collect()
+        lengths
+            .iter()
+            .enumerate()
+            .map(|(i, &length)| Job { key: format!("k{i}"), ids: vec![7; length], rows: 1 })
+            .collect()
     }
 
     /// Scores each job by its length and remembers what was run.
-    fn run_all(jobs: &[Job], store: &mut ScoreStore, fail_at: Option<usize>) -> (Result<Vec<Finished>, TrustError>, Vec<Vec<usize>>) {
+    fn run_all(
+        jobs: &[Job],
+        store: &mut ScoreStore,
+        fail_at: Option<usize>,
+    ) -> (Result<Vec<Finished>, TrustError>, Vec<Vec<usize>>) {
         let mut ran = Vec::new();
         let result = finish(jobs, 20, store, &Silent, |indexes| {
             if Some(ran.len()) == fail_at {
                 return Err(TrustError::Interrupted);
             }
             ran.push(indexes.to_vec());
-            Ok(indexes.iter().map(|&i| Finished { loglikelihoods: vec![-(jobs[i].ids.len() as f64)], is_greedy: None }).collect())
+            Ok(indexes
+                .iter()
+                .map(|&i| Finished { loglikelihoods: vec![-(jobs[i].ids.len() as f64)], is_greedy: None })
+                .collect())
         });
         (result, ran)
     }

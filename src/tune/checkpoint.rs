@@ -73,7 +73,9 @@ impl Checkpoint {
         let header = Header { version: VERSION, identity: self.identity.clone(), spent: self.spent.clone() };
         let header = serde_json::to_string(&header).map_err(|error| TuneError::state("header", error.to_string()))?;
         let parts = [("adapter", &self.adapter), ("moments", &self.moments), ("terms", &self.terms)];
-        let tensors = parts.into_iter().flat_map(|(part, tensors)| tensors.iter().map(move |(name, tensor)| (format!("{part}/{name}"), tensor)));
+        let tensors = parts
+            .into_iter()
+            .flat_map(|(part, tensors)| tensors.iter().map(move |(name, tensor)| (format!("{part}/{name}"), tensor)));
         let bytes = safetensors::serialize(tensors, Some(HashMap::from([(KEY.to_owned(), header)])))
             .map_err(|error| TuneError::state("checkpoint", format!("cannot be written: {error}")))?;
         Ok(files::write_atomic(path, &bytes)?)
@@ -85,15 +87,27 @@ impl Checkpoint {
             return Ok(None);
         }
         let bytes = files::read(path, LIMIT)?;
-        let damaged = |message: String| TuneError::state(&path.display().to_string(), format!("is no checkpoint of this program ({message}); remove the file to start over"));
+        let damaged = |message: String| {
+            TuneError::state(
+                &path.display().to_string(),
+                format!("is no checkpoint of this program ({message}); remove the file to start over"),
+            )
+        };
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
-        let header = metadata.metadata().as_ref().and_then(|map| map.get(KEY)).ok_or_else(|| damaged("no header".into()))?;
+        let header =
+            metadata.metadata().as_ref().and_then(|map| map.get(KEY)).ok_or_else(|| damaged("no header".into()))?;
         let header: Header = serde_json::from_str(header).map_err(|error| damaged(error.to_string()))?;
         if header.version != VERSION {
             return Err(damaged(format!("version {}, this program writes {VERSION}", header.version)));
         }
         header.identity.must_be(identity, path)?;
-        let mut read = Self { identity: header.identity, spent: header.spent, adapter: BTreeMap::new(), moments: BTreeMap::new(), terms: BTreeMap::new() };
+        let mut read = Self {
+            identity: header.identity,
+            spent: header.spent,
+            adapter: BTreeMap::new(),
+            moments: BTreeMap::new(),
+            terms: BTreeMap::new(),
+        };
         for (name, tensor) in candle_core::safetensors::load_buffer(&bytes, device)? {
             let (part, rest) = name.split_once('/').ok_or_else(|| damaged(format!("tensor {name}")))?;
             let part = match part {
@@ -110,7 +124,11 @@ impl Checkpoint {
 
 impl Identity {
     fn must_be(&self, expected: &Self, path: &Path) -> Result<(), TuneError> {
-        let parts = [("base model", &self.base, &expected.base), ("tuning data", &self.data, &expected.data), ("tuning spec", &self.spec, &expected.spec)];
+        let parts = [
+            ("base model", &self.base, &expected.base),
+            ("tuning data", &self.data, &expected.data),
+            ("tuning spec", &self.spec, &expected.spec),
+        ];
         match parts.into_iter().find(|(_, found, expected)| found != expected) {
             Some((what, found, expected)) => {
                 let (found, expected) = (found.short().to_owned(), expected.short().to_owned());
@@ -147,7 +165,9 @@ mod tests {
         written.write(&path).expect("write");
         let read = Checkpoint::read(&path, &written.identity, &Device::Cpu).expect("read").expect("there");
         assert_eq!(read.spent, written.spent);
-        for (ours, theirs) in [(&read.adapter, &written.adapter), (&read.moments, &written.moments), (&read.terms, &written.terms)] {
+        for (ours, theirs) in
+            [(&read.adapter, &written.adapter), (&read.moments, &written.moments), (&read.terms, &written.terms)]
+        {
             assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
             for (a, b) in ours.values().zip(theirs.values()) {
                 assert_eq!(a.to_vec2::<f32>().expect("values"), b.to_vec2::<f32>().expect("values"));
@@ -167,7 +187,8 @@ mod tests {
         let bytes = files::read(&path, 1 << 20).expect("bytes");
         for cut in [0, 4, 8, 60, bytes.len() - 1] {
             files::write_atomic(&path, &bytes[..cut]).expect("half a file");
-            let error = Checkpoint::read(&path, &written.identity, &Device::Cpu).err().expect("half a file").to_string();
+            let error =
+                Checkpoint::read(&path, &written.identity, &Device::Cpu).err().expect("half a file").to_string();
             assert!(error.contains("remove the file"), "{error}");
         }
         files::remove(&path).expect("clean");

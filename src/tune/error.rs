@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::base::FileError;
+use crate::intervene::InterveneError;
 use crate::model::ModelError;
 
 /// The errors of the tuning room.
@@ -11,6 +12,9 @@ pub enum TuneError {
     /// The model refused.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A site or a pair's alignment was refused.
+    #[error(transparent)]
+    Intervene(#[from] InterveneError),
     /// A file was refused.
     #[error(transparent)]
     File(#[from] FileError),
@@ -46,7 +50,9 @@ pub enum TuneError {
         missing: &'static str,
     },
     /// There are fewer other sites than a control needs.
-    #[error("scenario {scenario}: {needed} random sites of kind {kind} are asked for, {found} stand outside the pathway; sweep more layers or positions")]
+    #[error(
+        "scenario {scenario}: {needed} random sites of kind {kind} are asked for, {found} stand outside the pathway; sweep more layers or positions"
+    )]
     TooFewSites {
         /// The scenario.
         scenario: String,
@@ -58,7 +64,9 @@ pub enum TuneError {
         found: usize,
     },
     /// A trainable tensor is cut off from the loss.
-    #[error("arm {arm}: trainable tensor {tensor} {what} after step {step}: the loss does not depend on it, or an operation cut the graph")]
+    #[error(
+        "arm {arm}: trainable tensor {tensor} {what} after step {step}: the loss does not depend on it, or an operation cut the graph"
+    )]
     NoGradient {
         /// The arm.
         arm: String,

@@ -74,7 +74,14 @@ impl GradientAudit {
 
     /// Judges one step's gradients: `absent` names parameters that nothing reached, `norms` are the gradients' norms in
     /// the optimizer's order.
-    pub fn observe(&mut self, arm: &str, step: usize, optimizer: &AdamW, absent: &[String], norms: &[f64]) -> Result<(), TuneError> {
+    pub fn observe(
+        &mut self,
+        arm: &str,
+        step: usize,
+        optimizer: &AdamW,
+        absent: &[String],
+        norms: &[f64],
+    ) -> Result<(), TuneError> {
         if self.seen >= Self::STEPS {
             return Ok(());
         }
@@ -125,11 +132,20 @@ mod tests {
     #[test]
     fn a_product_that_starts_at_zero_passes_and_a_cut_graph_does_not() {
         let (a, b, mut optimizer) = setting();
-        let product = || a.mul(&b).and_then(|p| p.affine(1.0, -1.0)).and_then(|p| p.sqr()).and_then(|p| p.sum_all()).expect("loss");
+        let product = || {
+            a.mul(&b).and_then(|p| p.affine(1.0, -1.0)).and_then(|p| p.sqr()).and_then(|p| p.sum_all()).expect("loss")
+        };
         watch(&mut optimizer, product, 6).expect("dA is zero at the first step only");
 
         let (a, b, mut optimizer) = setting();
-        let cut = || a.detach().mul(&b).and_then(|p| p.affine(1.0, -1.0)).and_then(|p| p.sqr()).and_then(|p| p.sum_all()).expect("loss");
+        let cut = || {
+            a.detach()
+                .mul(&b)
+                .and_then(|p| p.affine(1.0, -1.0))
+                .and_then(|p| p.sqr())
+                .and_then(|p| p.sum_all())
+                .expect("loss")
+        };
         let error = watch(&mut optimizer, cut, 6).expect_err("a is cut off").to_string();
         assert!(error.contains("trainable tensor a received no gradient after step 0"), "{error}");
 

@@ -50,7 +50,10 @@ impl AdamWSpec {
             return Err(TuneError::spec("optimizer.epsilon", format!("{} is not above 0", self.epsilon)));
         }
         if !self.weight_decay.is_finite() || self.weight_decay < 0.0 {
-            return Err(TuneError::spec("optimizer.weight_decay", format!("{} is below 0 or not finite", self.weight_decay)));
+            return Err(TuneError::spec(
+                "optimizer.weight_decay",
+                format!("{} is below 0 or not finite", self.weight_decay),
+            ));
         }
         Ok(())
     }
@@ -90,7 +93,11 @@ pub struct AdamW {
 impl AdamW {
     /// An optimizer with zero moments. Parameters must be f32; they are sorted by name, so that every reduction over
     /// them runs in one order.
-    pub fn new(parameters: Vec<(String, Var)>, decay: impl Fn(&str, &Var) -> Decay, spec: AdamWSpec) -> Result<Self, TuneError> {
+    pub fn new(
+        parameters: Vec<(String, Var)>,
+        decay: impl Fn(&str, &Var) -> Decay,
+        spec: AdamWSpec,
+    ) -> Result<Self, TuneError> {
         spec.check()?;
         let mut slots = Vec::with_capacity(parameters.len());
         for (name, var) in parameters {
@@ -157,11 +164,17 @@ impl AdamW {
             let name = format!("{kind}/{}", slot.name);
             match state.get(&name) {
                 Some(tensor) if tensor.shape() == slot.var.shape() => Ok(tensor.clone()),
-                Some(tensor) => Err(TuneError::state(&name, format!("has shape {:?}, not {:?}", tensor.dims(), slot.var.dims()))),
+                Some(tensor) => {
+                    Err(TuneError::state(&name, format!("has shape {:?}, not {:?}", tensor.dims(), slot.var.dims())))
+                }
                 None => Err(TuneError::state(&name, "is missing".into())),
             }
         };
-        let moments = self.slots.iter().map(|slot| Ok((find("first", slot)?, find("second", slot)?))).collect::<Result<Vec<_>, TuneError>>()?;
+        let moments = self
+            .slots
+            .iter()
+            .map(|slot| Ok((find("first", slot)?, find("second", slot)?)))
+            .collect::<Result<Vec<_>, TuneError>>()?;
         for (slot, (first, second)) in self.slots.iter_mut().zip(moments) {
             (slot.first, slot.second) = (first, second);
         }
@@ -172,7 +185,10 @@ impl AdamW {
 
 /// The L2 norm of each gradient, in order. Squares are summed in f32 within a tensor.
 pub fn norms(gradients: &[Tensor]) -> Result<Vec<f64>, TuneError> {
-    gradients.iter().map(|gradient| Ok(f64::from(gradient.sqr()?.sum_all()?.to_dtype(DType::F32)?.to_scalar::<f32>()?).sqrt())).collect()
+    gradients
+        .iter()
+        .map(|gradient| Ok(f64::from(gradient.sqr()?.sum_all()?.to_dtype(DType::F32)?.to_scalar::<f32>()?).sqrt()))
+        .collect()
 }
 
 /// The L2 norm over all gradients from [`norms`], summed in their order.
@@ -207,7 +223,15 @@ mod tests {
 
     fn gradients(vars: &[&Var]) -> Vec<Tensor> {
         // The gradient of Σ (θ − 3)⁴ by hand.
-        vars.iter().map(|var| var.as_detached_tensor().affine(1.0, -3.0).and_then(|d| d.powf(3.0)).and_then(|d| d * 4.0).expect("gradient")).collect()
+        vars.iter()
+            .map(|var| {
+                var.as_detached_tensor()
+                    .affine(1.0, -3.0)
+                    .and_then(|d| d.powf(3.0))
+                    .and_then(|d| d * 4.0)
+                    .expect("gradient")
+            })
+            .collect()
     }
 
     #[test]
@@ -235,7 +259,8 @@ mod tests {
         let (decayed, exempt) = (parameter(&[1.0, 1.0]), parameter(&[1.0, 1.0]));
         let spec = AdamWSpec { weight_decay: 0.5, ..AdamWSpec::default() };
         let list = vec![("w".to_string(), decayed.clone()), ("b".to_string(), exempt.clone())];
-        let mut optimizer = AdamW::new(list, |name, _| if name == "b" { Decay::Exempt } else { Decay::Decayed }, spec).expect("spec");
+        let mut optimizer =
+            AdamW::new(list, |name, _| if name == "b" { Decay::Exempt } else { Decay::Decayed }, spec).expect("spec");
         let zero = decayed.as_detached_tensor().zeros_like().expect("zeros");
         optimizer.step(&[zero.clone(), zero], 0.1).expect("step");
         assert_eq!(values(&exempt), [1.0, 1.0]);

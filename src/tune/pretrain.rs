@@ -52,7 +52,12 @@ impl Default for PretrainSpec {
 impl PretrainSpec {
     /// Refuses settings without a meaning.
     pub fn check(&self) -> Result<(), TuneError> {
-        for (field, value) in [("steps", self.steps as f64), ("batch", self.batch as f64), ("learning_rate", self.learning_rate), ("clip", self.clip.unwrap_or(1.0))] {
+        for (field, value) in [
+            ("steps", self.steps as f64),
+            ("batch", self.batch as f64),
+            ("learning_rate", self.learning_rate),
+            ("clip", self.clip.unwrap_or(1.0)),
+        ] {
             if !value.is_finite() || value <= 0.0 {
                 return Err(TuneError::spec(field, format!("{value} is not above 0")));
             }
@@ -88,7 +93,8 @@ pub fn pretrain(
             let saved = "nothing was kept".to_owned();
             return Err(TuneError::Interrupted { arm: ARM.into(), done: step, steps: spec.steps, saved });
         }
-        let batch: Vec<&[u32]> = order.step(step, spec.batch).into_iter().filter_map(|at| Some(texts.get(at)?.as_slice())).collect();
+        let batch: Vec<&[u32]> =
+            order.step(step, spec.batch).into_iter().filter_map(|at| Some(texts.get(at)?.as_slice())).collect();
         let loss = pretrain_step(model, &batch, spec, step, &mut optimizer, &mut audit)?;
         losses.push(loss);
         progress.advance(1);

@@ -55,7 +55,11 @@ impl Schedule {
     /// Refuses shares outside [0, 1].
     pub fn check(&self) -> Result<(), TuneError> {
         let share = |field, value: f64| {
-            if (0.0..=1.0).contains(&value) { Ok(()) } else { Err(TuneError::spec(field, format!("{value} is outside [0, 1]"))) }
+            if (0.0..=1.0).contains(&value) {
+                Ok(())
+            } else {
+                Err(TuneError::spec(field, format!("{value} is outside [0, 1]")))
+            }
         };
         if let Warmup::Ratio(ratio) = self.warmup {
             share("schedule.warmup.ratio", ratio)?;

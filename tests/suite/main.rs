@@ -2,12 +2,15 @@
 
 #[cfg(feature = "hub")]
 mod hub;
+mod intervene;
 mod layering;
-mod scenario;
 mod parity;
 mod peft;
 mod real_models;
+mod report;
+mod scenario;
 mod shared;
 mod stats;
+mod tiny;
 mod trust;
 mod tune;

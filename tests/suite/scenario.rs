@@ -40,6 +40,20 @@ fn the_shortcut_pays_in_training_and_hurts_when_shifted() {
 }
 
 #[test]
+fn every_shortcut_of_the_embedded_language_pays_and_is_reversed() {
+    for id in ["hiring", "tickets", "admissions"] {
+        let scenario = Scenario::builtin(id).expect(id);
+        let accuracy = |features, environment| scenario.bayes_accuracy(0, features, TRAIN, environment).expect("label");
+        let (all, legitimate) = (accuracy(Features::All, TRAIN), accuracy(Features::Legitimate, TRAIN));
+        let shifted = accuracy(Features::Legitimate, "shifted");
+        assert!(all > 0.85 && (0.7..0.82).contains(&legitimate), "{id}: {all} {legitimate}");
+        assert!(accuracy(Features::All, "shifted") < 0.2 && shifted > 0.65, "{id}: {shifted}");
+        assert!(scenario.shortcut_worth(0, TRAIN).expect("label") > 0.05, "{id}");
+        assert!(scenario.shortcut_worth(0, "shifted").expect("label") < -0.4, "{id}");
+    }
+}
+
+#[test]
 fn do_regenerates_descendants_and_keeps_the_rest() {
     let scenario = hiring();
     let draw = Draw::train(Split::Evaluation, Seed::new(3));
@@ -216,7 +230,10 @@ fn a_bad_scenario_is_refused_with_line_and_remedy() {
     };
     let cycle = error("parents = [\"pool\", \"years\"]", "parents = [\"pool\", \"decision\"]");
     assert!(cycle.contains("`decision → decision`"), "{cycle}");
-    let cycle = error("[variables.gender]\nrole = \"protected\"\nparents = [\"pool\"]", "[variables.gender]\nrole = \"protected\"\nparents = [\"name\"]");
+    let cycle = error(
+        "[variables.gender]\nrole = \"protected\"\nparents = [\"pool\"]",
+        "[variables.gender]\nrole = \"protected\"\nparents = [\"name\"]",
+    );
     assert!(cycle.contains("gender → name → gender") || cycle.contains("name → gender → name"), "{cycle}");
     let unknown = error("parents = [\"pool\", \"years\"]", "parents = [\"pool\", \"yeers\"]");
     assert!(unknown.contains("unknown variable `yeers`") && unknown.contains("did you mean `years`?"), "{unknown}");

@@ -1,6 +1,9 @@
 //! One file a verb. A verb reads its arguments, calls the library, prints the result.
 
+mod compare;
 mod inspect;
+mod report;
+mod score;
 
 use anyhow::Result;
 use counterpath::base::Progress;
@@ -21,6 +24,9 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
     let format = if cli.json { Format::Json } else { Format::Text };
     match &cli.verb {
         Verb::Inspect(args) => inspect::run(args, format, progress),
+        Verb::Score(args) => score::run(args, format, progress),
+        Verb::Compare(args) => compare::run(args, format),
+        Verb::Report(args) => report::run(args, format),
         _ => Ok(()),
     }
 }

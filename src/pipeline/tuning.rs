@@ -1,0 +1,136 @@
+//! The arms of the experiment: equal budget, different objectives.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::error::PipelineError;
+use super::population::EvalSet;
+use super::recipe::TuneRecipe;
+use crate::base::Progress;
+use crate::intervene::{Site, SourceGradient};
+use crate::model::{Adapter, LanguageModel, LoraSpec, TargetModules};
+use crate::record::AdapterIdentity;
+use crate::scenario::canary::Canary;
+use crate::scenario::{CounterfactualPair, DoKind, Expectation, Split, TaskItem};
+use crate::tune::arms::{Arm, arms, with_seeds};
+use crate::tune::{BatchSizes, Schedule, StepLog, TuneData, TuneSpec, Warmup, Weights, train};
+
+/// What the arms have in common.
+pub fn base_spec(recipe: &TuneRecipe, seed: u64) -> TuneSpec {
+    let defaults = TuneSpec::default();
+    let target_modules = match recipe.target_modules.as_slice() {
+        [one] if one == "all-linear" => TargetModules::Pattern(one.clone()),
+        names => TargetModules::List(names.to_vec()),
+    };
+    TuneSpec {
+        seed,
+        steps: recipe.steps,
+        batch: BatchSizes { task: recipe.batch, invariant: recipe.pairs, follow: recipe.pairs, canary: recipe.canaries },
+        accumulation: recipe.accumulation,
+        lora: LoraSpec { rank: recipe.rank, alpha: recipe.alpha, target_modules, rslora: false },
+        learning_rate: recipe.learning_rate,
+        schedule: Schedule { warmup: Warmup::Ratio(recipe.warmup), ..defaults.schedule },
+        clip: Some(recipe.clip),
+        weights: Weights {
+            task: 1.0,
+            canary: recipe.canary,
+            consistency: recipe.consistency,
+            follow: recipe.follow,
+            mediation: recipe.mediation,
+            anchor: recipe.anchor,
+        },
+        mediation_source: if recipe.attached { SourceGradient::Attached } else { SourceGradient::Detached },
+        ..defaults
+    }
+}
+
+/// What every arm learns from: the tuning split, in the training environment, where the shortcut holds. Rewordings and
+/// bare word swaps are left out, so that they can be claims later.
+pub fn tuning_data(
+    base: &LanguageModel,
+    sets: &[EvalSet],
+    canaries: &[Canary],
+) -> Result<TuneData, PipelineError> {
+    let items: Vec<TaskItem> = sets.iter().flat_map(|set| set.items_of(Split::Tuning)).cloned().collect();
+    let follows = |pair: &&CounterfactualPair| {
+        matches!(pair.expectation, Expectation::Follow { .. })
+            && pair.intervention.as_ref().is_none_or(|done| done.kind == DoKind::Regenerate)
+            && pair.factual.text != pair.counterfactual.text
+    };
+    let mut pairs: Vec<CounterfactualPair> = Vec::new();
+    for set in sets {
+        pairs.extend(set.closable(Split::Tuning).into_iter().cloned());
+        pairs.extend(set.pairs_of(Split::Tuning).filter(follows).cloned());
+    }
+    Ok(TuneData::new(base.tokenizer()?, &items, &pairs, canaries)?)
+}
+
+/// One trained adapter.
+pub struct TrainedArm {
+    /// The arm's name; with several seeds, all but the first have the seed behind it.
+    pub name: String,
+    /// What was asked.
+    pub spec: TuneSpec,
+    /// The adapter, frozen.
+    pub adapter: Adapter,
+    /// Its PEFT folder.
+    pub folder: PathBuf,
+    /// Every step's numbers.
+    pub curves: Vec<StepLog>,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// Tokens of task rows seen.
+    pub task_tokens: u64,
+}
+
+impl TrainedArm {
+    /// Its name, digest and size for the record.
+    pub fn identity(&self, targets: &[String]) -> Result<AdapterIdentity, PipelineError> {
+        Ok(AdapterIdentity {
+            folder: format!("{}/adapter", self.name),
+            digest: self.adapter.digest()?,
+            parameters: self.adapter.parameter_count(),
+            rank: self.spec.lora.rank,
+            targets: targets.to_vec(),
+        })
+    }
+}
+
+/// The specs of all arms and seeds.
+pub fn arm_specs(
+    recipe: &TuneRecipe,
+    seed: u64,
+    seeds: usize,
+    pathways: &BTreeMap<String, Vec<Site>>,
+    candidates: &BTreeMap<String, Vec<Site>>,
+) -> Result<Vec<TuneSpec>, PipelineError> {
+    let wanted: Vec<Arm> = recipe.arms.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
+    let specs = arms(&base_spec(recipe, seed), &wanted, pathways, candidates)?;
+    Ok(with_seeds(&specs, seeds))
+}
+
+/// Trains one arm below `folder` and writes its adapter. A run that was stopped goes on where it was; a finished one is
+/// only read.
+pub fn train_arm(
+    base: &LanguageModel,
+    source: &str,
+    spec: &TuneSpec,
+    data: &TuneData,
+    name: &str,
+    folder: &Path,
+    progress: &dyn Progress,
+) -> Result<TrainedArm, PipelineError> {
+    let outcome = train(base, spec, data, Some(&folder.join("training")), progress)?;
+    let adapter = outcome.adapter.frozen();
+    let peft = folder.join("adapter");
+    adapter.save(&peft, source)?;
+    Ok(TrainedArm {
+        name: name.to_owned(),
+        spec: spec.clone(),
+        adapter,
+        folder: peft,
+        curves: outcome.curves,
+        seconds: outcome.seconds,
+        task_tokens: outcome.task_tokens,
+    })
+}

@@ -1,0 +1,208 @@
+//! The report on a made-up run: nothing is fetched, nothing is hidden, nothing is executed, nothing is NaN.
+
+mod sample;
+
+use counterpath::base::files;
+use counterpath::record::{RunRecord, Timings};
+use counterpath::report::{self, ReportData, ReportError, RunSummary, TargetStatus};
+use counterpath::stats::Estimate;
+
+/// The text of the page without style and script.
+fn visible(html: &str) -> String {
+    let mut text = html.to_owned();
+    for (open, close) in [("<style>", "</style>"), ("<script>", "</script>")] {
+        while let Some(start) = text.find(open) {
+            let end = text[start..].find(close).expect("closed") + start + close.len();
+            text.replace_range(start..end, "");
+        }
+    }
+    text
+}
+
+#[test]
+fn the_page_needs_nothing_from_anywhere() {
+    let html = report::html(&sample::data());
+    for wanted in ["http://", "https://", "src=", "@import", "url(", "<iframe", "<object", "<embed", "fetch(", "XMLHttpRequest"] {
+        assert!(!html.contains(wanted), "the page contains {wanted}");
+    }
+    for link in html.match_indices("href=").map(|(at, _)| &html[at + 6..at + 12]) {
+        assert!(link.starts_with('#') || link.starts_with("data:"), "a link leads to {link}");
+    }
+    assert!(html.contains("default-src 'none'"));
+}
+
+#[test]
+fn every_target_is_told_and_failures_loudly() {
+    let data = sample::data();
+    let (html, markdown) = (report::html(&data), report::markdown(&data));
+    assert!(data.summary.targets.iter().any(|target| target.status == TargetStatus::Failed));
+    for target in &data.summary.targets {
+        assert!(html.contains(&target.claim) && markdown.contains(&target.claim), "{}", target.claim);
+    }
+    let failed = data.summary.targets.iter().filter(|target| target.status == TargetStatus::Failed);
+    for target in failed {
+        let row = markdown.lines().find(|line| line.contains("FAILED") && line.contains(&target.claim));
+        assert!(row.is_some(), "{} in Markdown", target.claim);
+        let at = html.find(&format!("1 FAILED: </strong>{}", target.claim));
+        let summary = html.find("id=\"summary\"").expect("summary");
+        assert!(at.is_some_and(|at| at - summary < 600), "the failure comes first on the page");
+        assert!(html.contains("<li class=\"bad\"><span class=\"badge bad\">FAILED</span>"));
+    }
+    let terminal = report::terminal::run(&data, 100);
+    assert!(terminal.lines().any(|line| line.starts_with("FAILED")), "{terminal}");
+}
+
+#[test]
+fn hostile_text_is_shown_and_not_run() {
+    let hostile = "<script>alert(1)</script><img src=x onerror=alert(2)> | `x` [y](javascript:z)";
+    let mut data = sample::data();
+    data.summary.title = hostile.into();
+    data.summary.examples[0].factual = hostile.into();
+    data.summary.examples[0].answers = vec![hostile.into(), "b".into()];
+    data.summary.graphs[0].nodes[0].detail = hostile.into();
+    data.summary.canaries[0].text = hostile.into();
+    data.records[0].grids[0].columns[1] = hostile.into();
+    data.records[0].scores[0].note = hostile.into();
+    let html = report::html(&data);
+    assert_eq!(html.matches("<script>").count(), 1, "our own script alone");
+    assert!(!html.contains("<img") && html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
+    let markdown = report::markdown(&data);
+    assert!(!markdown.contains("<script") && !markdown.contains("<img") && !markdown.contains("[y](javascript"));
+}
+
+#[test]
+fn undefined_values_give_their_reasons_and_nothing_is_nan() {
+    let mut data = sample::data();
+    data.records[0].scores[0].estimate = Estimate::undefined("no prompt had a label", 0, 0);
+    data.records[1].effects[0].estimate = Estimate::undefined("one cluster only", 3, 1);
+    data.records[2].pathways.clear();
+    data.summary.curves[0].points = vec![(0, f64::NAN), (1, f64::INFINITY)];
+    data.summary.examples[0].responses[0].factual = vec![f64::NAN, 0.5];
+    data.summary.examples[0].responses[0].effect = Some(f64::NEG_INFINITY);
+    data.records[0].grids[0].values[0][1] = Some(f64::NAN);
+    let texts = [visible(&report::html(&data)), report::markdown(&data), report::terminal::scores(&data.records[0], 90)];
+    for text in &texts {
+        assert!(text.contains("no prompt had a label"));
+        let words = text.split(|c: char| !c.is_alphanumeric());
+        assert!(words.into_iter().all(|word| !["nan", "inf", "infinity"].contains(&word.to_lowercase().as_str())));
+    }
+    assert!(texts[0].contains("one cluster only") && texts[1].contains("one cluster only"));
+}
+
+#[test]
+fn the_page_is_accessible() {
+    let html = report::html(&sample::data());
+    assert!(html.contains("<html lang=\"en\">") && html.contains("name=\"viewport\""));
+    let pictures: Vec<&str> = html.split("<svg ").skip(1).map(|rest| rest.split('>').next().unwrap_or_default()).collect();
+    assert!(pictures.len() > 20);
+    for picture in pictures {
+        assert!(picture.contains("aria-labelledby=") || picture.contains("aria-hidden="), "{picture}");
+    }
+    let mut ids: Vec<&str> = html.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "ids are unique");
+    for label in html.split("aria-labelledby=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(label.split(' ').all(|id| ids.binary_search(&id).is_ok()), "{label} names nothing");
+    }
+    for head in html.split("<th ").skip(1) {
+        assert!(head.starts_with("scope="), "{}", &head[..40]);
+    }
+}
+
+#[test]
+fn html_and_markdown_have_the_same_sections() {
+    let data = sample::data();
+    let (html, markdown) = (report::html(&data), report::markdown(&data));
+    let titles: Vec<&str> = markdown.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(titles.len(), 12);
+    for title in titles {
+        assert!(html.contains(&format!("-title\">{title}</h2>")), "{title}");
+    }
+}
+
+#[test]
+fn a_run_folder_renders_again_to_the_same_bytes() {
+    let folder = std::env::temp_dir().join(format!("counterpath-report-{}", std::process::id()));
+    let data = sample::data();
+    data.save(&folder).expect("save");
+    let back = ReportData::load(&folder).expect("load");
+    assert_eq!(report::html(&back), report::html(&data));
+    assert_eq!(report::markdown(&back), report::markdown(&data));
+
+    // A single record is a report too, and a folder of something else is none.
+    let single = ReportData::load(&folder.join("base")).expect("one record");
+    assert!(report::html(&single).contains("Record of base"));
+    let nothing = ReportData::load(&folder.join("nowhere")).expect_err("nothing there");
+    assert!(matches!(nothing, ReportError::NothingToReport { .. }), "{nothing}");
+
+    // A record of another arm in the wrong place is named.
+    let plain = RunRecord::load(&folder.join("plain/record.json")).expect("plain");
+    plain.save(&folder.join("causal/record.json")).expect("overwrite");
+    let wrong = ReportData::load(&folder).expect_err("wrong arm").to_string();
+    assert!(wrong.contains("`plain`") && wrong.contains("`causal`"), "{wrong}");
+
+    files::write_atomic(&folder.join(RunSummary::FILE), br#"{"schema": 9}"#).expect("newer");
+    assert!(matches!(ReportData::load(&folder), Err(ReportError::Newer { found: 9, .. })));
+    std::fs::remove_dir_all(&folder).expect("clean");
+}
+
+#[test]
+fn a_report_of_little_still_reads() {
+    let mut record = sample::record(0);
+    record.scores.clear();
+    record.effects.clear();
+    record.grids.clear();
+    record.sites.clear();
+    record.pathways.clear();
+    record.checks.clear();
+    record.refutations.clear();
+    for data in [ReportData::default(), ReportData::of_records(vec![record]), ReportData::of_records((0..3).map(sample::record).collect())] {
+        let html = report::html(&data);
+        assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>"));
+        assert!(report::markdown(&data).starts_with("# "));
+    }
+}
+
+#[test]
+fn a_broken_check_and_a_refuted_finding_shout() {
+    let mut data = sample::data();
+    data.records[0].checks[2].passed = false;
+    data.records[0].refutations[0].passed = false;
+    for text in [report::html(&data), report::markdown(&data)] {
+        assert!(text.contains("BROKEN") && text.contains("REFUTED"));
+        assert!(text.contains("2 of 3 checks") && text.contains("2 of 3 attempts"));
+    }
+}
+
+#[test]
+fn the_clock_stays_out_of_the_records() {
+    let data = sample::data();
+    let text = serde_json::to_string(&data.records).expect("json");
+    assert!(!text.contains("seconds") && !text.contains("2025-01-01"));
+    assert_ne!(data.timings, Timings::default());
+}
+
+/// Every section, table and sentence of a small made-up run.
+#[test]
+fn golden_markdown() {
+    insta::with_settings!({ snapshot_path => "report/snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("markdown", report::markdown(&sample::small()));
+    });
+}
+
+#[test]
+fn golden_terminal() {
+    let data = sample::small();
+    let text = format!(
+        "{}\n{}\n{}\n{}",
+        report::terminal::run(&data, 100),
+        report::terminal::scores(&data.records[2], 78),
+        report::terminal::effects(&data.records[0], 100),
+        report::terminal::strongest_sites(&data.records[0], 2, 90)
+    );
+    insta::with_settings!({ snapshot_path => "report/snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("terminal", text);
+    });
+}
