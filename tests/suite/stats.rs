@@ -181,7 +181,7 @@ proptest! {
     fn adjusted_p_values_are_ordered(p in prop::collection::vec(0.0f64..=1.0, 0..30)) {
         let (strict, lenient) = (holm(&p), benjamini_hochberg(&p));
         for (index, ((&p_i, &h), &q)) in p.iter().zip(&strict).zip(&lenient).enumerate() {
-            prop_assert!(p_i <= q && q <= h + 1e-15 && h <= 1.0);
+            prop_assert!(p_i <= q + 1e-15 && q <= h + 1e-15 && h <= 1.0);
             for other in index..p.len() {
                 prop_assert!((p_i < p[other]) <= (h <= strict[other] && q <= lenient[other]));
             }
