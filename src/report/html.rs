@@ -181,6 +181,7 @@ fn figure_class(figure: &Figure) -> &'static str {
     match figure {
         Figure::Graph(_) => "of-graph",
         Figure::Forest(_) => "of-forest",
+        Figure::Heat(heat) if heat.grid.columns.len() > 16 => "of-heat whole-row",
         Figure::Heat(_) => "of-heat",
         Figure::Curves(_) => "of-curves",
     }

@@ -70,6 +70,12 @@ pub fn html(data: &ReportData) -> String {
     html::render(&sections::document(data))
 }
 
+/// An estimate as the report writes it: value, interval and unit with as many digits as the interval supports, or the
+/// reason that there is none.
+pub fn estimate_in_words(estimate: &crate::stats::Estimate, unit: &str) -> String {
+    number::in_full(estimate, unit)
+}
+
 /// The report as Markdown; pictures become tables.
 pub fn markdown(data: &ReportData) -> String {
     markdown::render(&sections::document(data))

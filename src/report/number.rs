@@ -74,7 +74,8 @@ fn superscript(exponent: i32) -> String {
 }
 
 /// Digits after the point such that the interval's half width keeps two significant ones where they start below 35,
-/// else one (the rule of the Particle Data Group); three at most. Percentages have one digit, or none where the
+/// else one (the rule of the Particle Data Group); two at most from 0.1 on,
+/// three below. Percentages have one digit, or none where the
 /// interval is wide.
 fn decimals(value: f64, interval: Option<Interval>, scale: Scale) -> usize {
     let width = interval.map(|interval| scale.apply(interval.high - interval.low).abs() / 2.0);
@@ -90,7 +91,8 @@ fn decimals(value: f64, interval: Option<Interval>, scale: Scale) -> usize {
     }
     let magnitude = reference.log10().floor();
     let wanted = if reference / 10f64.powf(magnitude) < 3.55 { 1.0 } else { 0.0 };
-    (wanted - magnitude).clamp(0.0, 3.0) as usize
+    let most = if value.abs() >= 0.0995 { 2.0 } else { 3.0 };
+    (wanted - magnitude).clamp(0.0, most) as usize
 }
 
 /// The value of an estimate, or `undefined`.

@@ -3,6 +3,7 @@
 mod sample;
 
 use counterpath::base::files;
+use counterpath::compare::Verdict;
 use counterpath::record::{RunRecord, Timings};
 use counterpath::report::{self, ReportData, ReportError, RunSummary, TargetStatus};
 use counterpath::stats::Estimate;
@@ -178,9 +179,31 @@ fn a_broken_check_and_a_refuted_finding_shout() {
     let mut data = sample::data();
     data.records[0].checks[2].passed = false;
     data.records[0].refutations[0].passed = false;
+    data.records[0].refutations[1].passed = false;
+    data.records[0].refutations[1].estimate = Estimate::undefined("no two pairs share their value", 0, 0);
     for text in [report::html(&data), report::markdown(&data)] {
         assert!(text.contains("BROKEN") && text.contains("REFUTED"));
-        assert!(text.contains("2 of 3 checks") && text.contains("2 of 3 attempts"));
+        assert!(text.contains("2 of 3 checks") && text.contains("1 of 2 attempts"));
+        // What could not be tried is told as such, neither for the finding nor against it.
+        assert!(text.contains("not run") && text.contains("could not be made"));
+    }
+}
+
+#[test]
+fn a_verdict_that_no_data_could_reach_is_told_as_such() {
+    let mut data = sample::data();
+    assert!(!report::html(&data).contains("although their interval excludes 0"));
+    for row in &mut data.comparisons[0].candidates[4].rows {
+        row.verdict = Verdict::Undecided;
+        row.caution = Some("with 4 clusters no p-value is below 0.125".into());
+    }
+    for text in [report::html(&data), report::markdown(&data)] {
+        assert!(text.contains("although their interval excludes 0: with 4 clusters no p-value is below 0.125"));
+        assert!(
+            text.contains("the interval of every fall excludes 0"),
+            "the summary does not claim a test that was not passed"
+        );
+        assert!(!text.contains("It fell everywhere, beyond chance"));
     }
 }
 

@@ -1,9 +1,9 @@
 //! Before and after: the deciding metrics, the dot plots, and every metric by objective.
 
-use super::{ArmView, View, distinct, estimate_cell, paragraph, picture_note, titled, verdict};
-use crate::compare::MetricComparison;
+use super::{ArmView, View, distinct, estimate_cell, paragraph, picture_note, principal, titled, verdict};
+use crate::compare::{MetricComparison, Verdict};
 use crate::report::data::{Headline, HeadlineRole};
-use crate::report::document::{Block, Cell, Column, Figure, Section, Table};
+use crate::report::document::{Block, Cell, Column, Figure, Section, Table, Tone, text};
 use crate::report::figure::{Forest, ForestRow};
 use crate::report::glossary::Glossary;
 use crate::report::number;
@@ -20,6 +20,7 @@ pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Sectio
         let many = if view.arms.len() > 1 { " The badge is the verdict against the first column." } else { "" };
         blocks.push(paragraph(format!("The metrics that decide, each with its interval.{many}")));
         blocks.push(Block::Table(deciding_table(view)));
+        blocks.extend(too_few_clusters(view, &deciding));
         if let Some(figures) = forests(view) {
             blocks.push(picture_note("The same as pictures: the dot is the value, the line its interval; where an effect should stay, the shaded \
                  band is what counts as no harm.",
@@ -104,6 +105,21 @@ fn objective_table(view: &View<'_>, caption: &str, scores: &[&MetricScore]) -> T
     Table { caption: caption.to_owned(), columns: arm_columns(view), rows }
 }
 
+/// Says so where verdicts are undecided although the interval of the difference leaves 0 out.
+fn too_few_clusters(view: &View<'_>, deciding: &[&MetricScore]) -> Option<Block> {
+    let rows = view.arms.iter().flat_map(|arm| deciding.iter().filter_map(|score| view.against_base(arm.name, score)));
+    let barred: Vec<&MetricComparison> = rows
+        .filter(|row| row.verdict == Verdict::Undecided && row.caution.is_some() && row.difference.excludes_zero())
+        .collect();
+    let reason = barred.first()?.caution.clone()?;
+    let line = format!(
+        "{} differences in this table count as undecided although their interval excludes 0: {reason}. Read the \
+         intervals of the differences under “Every comparison in numbers”.",
+        barred.len()
+    );
+    Some(Block::Callout(Tone::Unsure, vec![text(line)]))
+}
+
 fn arm_columns(view: &View<'_>) -> Vec<Column> {
     std::iter::once(Column::text("population"))
         .chain(view.columns().iter().map(|arm| Column::number(arm.label())))
@@ -111,7 +127,20 @@ fn arm_columns(view: &View<'_>) -> Vec<Column> {
 }
 
 fn with_arms(view: &View<'_>, head: Cell, score: &MetricScore) -> Vec<Cell> {
-    std::iter::once(head).chain(view.columns().iter().map(|arm| score_cell(view, arm, score))).collect()
+    let mut head = head;
+    let mut cells: Vec<Cell> = view.columns().iter().map(|arm| score_cell(view, arm, score)).collect();
+    if let Some(reason) = shared_reason(&cells) {
+        cells.iter_mut().filter(|cell| cell.detail.as_ref() == Some(&reason)).for_each(|cell| cell.detail = None);
+        head.detail = Some(head.detail.map_or_else(|| reason.clone(), |detail| format!("{detail}; {reason}")));
+    }
+    std::iter::once(head).chain(cells).collect()
+}
+
+/// The reason that several cells of a row give for a missing value or interval: it is told once.
+fn shared_reason(cells: &[Cell]) -> Option<String> {
+    let reasons = || cells.iter().filter_map(|cell| cell.detail.as_ref()).filter(|detail| !detail.starts_with('['));
+    let first = reasons().next()?;
+    (reasons().filter(|reason| *reason == first).count() > 1).then(|| first.clone())
 }
 
 fn unit_and_direction(score: &MetricScore) -> String {
@@ -142,7 +171,7 @@ fn forests(view: &View<'_>) -> Option<Block> {
     }
     let mut figures = Vec::new();
     for headline in &view.data.summary.headlines {
-        for score in headline_scores(view, headline) {
+        for score in principal(&headline_scores(view, headline)) {
             let rows: Vec<ForestRow> = view
                 .arms
                 .iter()

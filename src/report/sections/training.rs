@@ -15,7 +15,7 @@ pub(super) fn section(view: &View<'_>, _: &mut Glossary) -> Option<Section> {
             "Each term of the training objective is logged alone and unweighted.{}",
             budget(view).unwrap_or_default()
         )));
-        blocks.push(picture_note("A thin line is an arm that was not trained on the term."));
+        blocks.push(picture_note("Lines are moving averages over a twentieth of the steps; a thin line is an arm that was not trained on the term."));
         let shown = view.arms.iter().filter(|arm| curves.iter().any(|curve| curve.arm == arm.name));
         blocks.push(Block::Legend(shown.map(|arm| (arm.index, arm.label())).collect()));
         let terms = distinct(curves.iter().map(|curve| curve.term.as_str()));
@@ -35,9 +35,12 @@ pub(super) fn section(view: &View<'_>, _: &mut Glossary) -> Option<Section> {
 fn budget(view: &View<'_>) -> Option<String> {
     let parameters: Vec<usize> =
         view.arms.iter().filter_map(|arm| Some(arm.record.adapter.as_ref()?.parameters)).collect();
+    // Steps are counted from 0 or from 1; either way the count is what the reader wants.
     let last_step = |arm: &str| {
-        let curves = view.data.summary.curves.iter().filter(|curve| curve.arm == arm);
-        curves.filter_map(|curve| curve.points.last()).map(|(step, _)| *step).max()
+        let points =
+            || view.data.summary.curves.iter().filter(|curve| curve.arm == arm).flat_map(|curve| &curve.points);
+        let (first, last) = (points().map(|(step, _)| *step).min()?, points().map(|(step, _)| *step).max()?);
+        Some(if first == 0 { last + 1 } else { last })
     };
     let steps: Vec<u64> = view.arms.iter().filter_map(|arm| last_step(arm.name)).collect();
     let (first, step) = (parameters.first()?, steps.first()?);

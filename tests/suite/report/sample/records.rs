@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use counterpath::base::Digest;
-use counterpath::record::{
-    AdapterIdentity, Check, EvalSetIdentity, ModelIdentity, Refutation, Request, RunRecord, SiteSweep, Versions,
-};
+use counterpath::record::{AdapterIdentity, EvalSetIdentity, ModelIdentity, Request, RunRecord, SiteSweep, Versions};
 use counterpath::stats::*;
 
 use super::{ARMS, LEFT, SETS, estimate};
