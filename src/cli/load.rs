@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
-use counterpath::base::Progress;
+use counterpath::base::{Digest, Progress};
 use counterpath::model::hub::{self, HubOptions, Network};
 use counterpath::model::reference::CheckpointRef;
 use counterpath::model::{Adapter, LanguageModel, LoadOptions};
@@ -24,6 +24,13 @@ pub struct Loaded {
     pub source: String,
 }
 
+impl Loaded {
+    /// The digest of the adapter, where there is one.
+    pub fn adapter_digest(&self) -> Result<Option<Digest>> {
+        Ok(self.adapter.as_ref().map(|(_, adapter)| adapter.digest()).transpose()?)
+    }
+}
+
 /// Loads what `--model`, `--adapter` and `--device` name.
 pub fn load(args: &ModelArgs, progress: &dyn Progress) -> Result<Loaded> {
     load_parts(&args.model, args.load.adapter.as_deref(), &args.load.device, progress)
@@ -34,7 +41,7 @@ pub fn load_parts(model: &str, adapter: Option<&Path>, device: &str, progress: &
     let device = parse_device(device)?;
     let reference = CheckpointRef::parse(model)?;
     let base = match &reference {
-        CheckpointRef::Embedded => anyhow::bail!("no embedded model yet"),
+        CheckpointRef::Embedded => LanguageModel::embedded(&device)?,
         CheckpointRef::Folder(folder) => load_folder(folder, &device)?,
         CheckpointRef::Hub { id, revision } => {
             let folder = hub::fetch(id, revision, &hub_options()?, progress)?;

@@ -17,7 +17,7 @@ use super::layout::{BlockLayout, Layout};
 use super::text::TextTokenizer;
 use super::weights;
 use crate::base::digest::Hasher;
-use crate::base::{Digest, files};
+use crate::base::{Digest, FileError, files};
 use crate::ops::WeightLayout;
 
 /// Where and as what weights are held.
@@ -73,6 +73,25 @@ impl LanguageModel {
         let tokenizer = TextTokenizer::load(folder)?;
         let tensors = weights::read_folder(folder, &blueprint.layout, options.dtype, &options.device)?;
         Self::assemble(blueprint, tensors, tokenizer)
+    }
+
+    /// The model inside the program, read like any folder.
+    pub fn embedded(device: &Device) -> Result<Self, ModelError> {
+        let parse = |bytes: &[u8], file: &str| {
+            serde_json::from_slice::<Value>(bytes).map_err(|error| FileError::Malformed {
+                path: Path::new("embedded").join(file),
+                message: error.to_string(),
+            })
+        };
+        let config = parse(include_bytes!("../../models/embedded/config.json"), "config.json")?;
+        let settings =
+            parse(include_bytes!("../../models/embedded/tokenizer_config.json"), "tokenizer_config.json")?;
+        let tokenizer = TextTokenizer::from_json(include_bytes!("../../models/embedded/tokenizer.json"), &settings)?;
+        let blueprint = family::read(&config)?;
+        let weights: &[u8] = include_bytes!("../../models/embedded/model.safetensors");
+        let sources = [(Path::new("embedded/model.safetensors"), weights)];
+        let tensors = weights::read_bytes(&sources, &blueprint.layout, DType::F32, device)?;
+        Self::assemble(blueprint, tensors, Some(tokenizer))
     }
 
     /// A model from tensors under their Hugging Face names. A tensor that is a variable stays one: gradients reach it,

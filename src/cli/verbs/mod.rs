@@ -1,6 +1,10 @@
 //! One file a verb. A verb reads its arguments, calls the library, prints the result.
 
+mod compare;
 mod inspect;
+mod report;
+mod run;
+mod score;
 
 use anyhow::Result;
 use counterpath::base::Progress;
@@ -21,7 +25,12 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
     let format = if cli.json { Format::Json } else { Format::Text };
     match &cli.verb {
         Verb::Inspect(args) => inspect::run(args, format, progress),
-        _ => Ok(()),
+        Verb::Score(args) => score::run(args, format, progress),
+        Verb::Compare(args) => compare::run(args, format),
+        Verb::Report(args) => report::run(args, format),
+        Verb::Quickstart(args) => run::quickstart(args, format, progress),
+        Verb::Run(args) => run::run(args, format, progress),
+        _ => anyhow::bail!("not yet"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The trust metrics: each against values worked out by hand or taken from the reference, and all of them once on a real
 //! model.
 
+mod evaluate;
 mod scoring;
 
 use std::collections::BTreeMap;

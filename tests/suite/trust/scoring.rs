@@ -238,7 +238,7 @@ fn adapters_do_not_share_scores() {
 #[test]
 fn texts_beyond_the_positions_roll_over_every_token_once() {
     let Some(model) = stories() else { return };
-    let text = "Tim had a red ball. He was happy. ".repeat(60);
+    let text = "Tim had a red ball. He was happy. ".repeat(90);
     let tokens = encode(&model, &text, Special::None);
     assert!(tokens.len() > 1024, "more than two windows: {}", tokens.len());
     let mut store = ScoreStore::in_memory();

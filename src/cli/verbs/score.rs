@@ -1,0 +1,26 @@
+//! `score`: log-likelihoods of continuations, for other programs.
+
+use anyhow::Result;
+use counterpath::base::Progress;
+use counterpath::trust::Checkpoint;
+use counterpath::trust::requests::score_file;
+use serde_json::json;
+
+use super::super::args::Score;
+use super::super::load::load;
+use super::{Format, print_json};
+
+/// Answers a request file.
+pub fn run(args: &Score, format: Format, progress: &dyn Progress) -> Result<()> {
+    let loaded = load(&args.model, progress)?;
+    let digest = loaded.adapter_digest()?;
+    let checkpoint = Checkpoint { model: &loaded.model, adapter: digest.as_ref() };
+    let answers = score_file(checkpoint, &args.requests, &args.output, args.batch_tokens, progress)?;
+    match format {
+        Format::Json => print_json(&json!({"answers": answers, "output": args.output})),
+        Format::Text => {
+            println!("{answers} answers written to {}", args.output.display());
+            Ok(())
+        }
+    }
+}
