@@ -3,16 +3,14 @@
 use std::path::Path;
 
 use super::error::PipelineError;
-use super::population::EvalSet;
+use super::population::Population;
 use super::recipe::EvaluateRecipe;
 use crate::base::{Digest, Progress, Seed};
 use crate::model::LanguageModel;
-use crate::scenario::{Canary, CounterfactualPair, Split};
-use crate::stats::{Bootstrap, MetricScore};
-use crate::trust::answers::{counterfactual_name, factual_name};
-use crate::trust::evaluate::{EvaluateInput, EvaluateSettings, evaluate};
-use crate::trust::scoring::answer_table;
-use crate::trust::{AnswerTable, Checkpoint, Pass, PathwayEvidence, ScoreStore};
+use crate::scenario::{Canary, Split};
+use crate::stats::Bootstrap;
+use crate::trust::evaluate::{EvaluateInput, EvaluateSettings, Evaluation, evaluate};
+use crate::trust::{Checkpoint, PathwayEvidence, ScoreStore};
 
 /// A checkpoint to score: the model with its frozen adapter, and the adapter's digest.
 #[derive(Clone, Copy)]
@@ -32,7 +30,7 @@ impl<'a> Subject<'a> {
 /// How a recipe scores.
 pub struct Scorer<'a> {
     /// The eval sets.
-    pub sets: &'a [EvalSet],
+    pub sets: &'a [Population],
     /// The canaries.
     pub canaries: &'a [Canary],
     /// Sizes and intervals.
@@ -53,13 +51,13 @@ impl Scorer<'_> {
         }
     }
 
-    /// All metrics of one checkpoint. Finished scores are kept in `journal`, so that a stopped run goes on where it was.
+    /// All metrics of one checkpoint, and the answers behind them. Finished scores are kept in `journal`, so that a stopped run goes on where it was.
     pub fn score(
         &self,
         subject: Subject<'_>,
         pathways: Vec<PathwayEvidence>,
         journal: &Path,
-    ) -> Result<Vec<MetricScore>, PipelineError> {
+    ) -> Result<Evaluation, PipelineError> {
         let texts: Vec<_> = self.sets.iter().flat_map(|set| set.texts.clone()).collect();
         let input = EvaluateInput {
             items: self.sets.iter().flat_map(|set| set.items_of(Split::Evaluation)).collect(),
@@ -73,28 +71,10 @@ impl Scorer<'_> {
             bootstrap: self.bootstrap(),
             batch_tokens: self.recipe.batch_tokens,
             split: Split::Evaluation,
-            items: None,
-            pairs: None,
+            items: self.recipe.items,
+            pairs: self.recipe.pairs,
         };
         let mut store = ScoreStore::open(journal)?;
         Ok(evaluate(subject.checkpoint(), &input, &settings, &mut store, self.progress)?)
-    }
-
-    /// The answers to both sides of some pairs.
-    pub fn answers(
-        &self,
-        subject: Subject<'_>,
-        pairs: &[&CounterfactualPair],
-        journal: &Path,
-    ) -> Result<AnswerTable, PipelineError> {
-        let sides = |pair: &&'_ CounterfactualPair| {
-            [(factual_name(pair), pair.factual.clone()), (counterfactual_name(pair), pair.counterfactual.clone())]
-        };
-        let prompts: Vec<_> = pairs.iter().flat_map(sides).collect();
-        let named: Vec<_> = prompts.iter().map(|(name, prompt)| (name.clone(), prompt)).collect();
-        let mut store = ScoreStore::open(journal)?;
-        let batch_tokens = self.recipe.batch_tokens;
-        let mut pass = Pass { store: &mut store, batch_tokens, progress: self.progress };
-        Ok(answer_table(subject.checkpoint(), &named, &mut pass)?)
     }
 }

@@ -12,6 +12,9 @@ use crate::causal::NodeSet;
 /// Probabilities by the values of the queried variables, in query order.
 pub type Distribution = BTreeMap<Vec<usize>, f64>;
 
+/// The most likely label and its joint probability, by the values of the legitimate parents.
+pub(super) type LabelTable = BTreeMap<Vec<usize>, (usize, f64)>;
+
 /// What a predictor may look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Features {
@@ -115,20 +118,27 @@ impl Scenario {
     /// label, is what a *follow* pair expects: the drawn label carries noise that no prompt shows. Ties go to the
     /// first value; `None` without a label or where the training environment never shows such parents.
     pub fn legitimate_label(&self, answer: usize, world: &[usize]) -> Option<usize> {
-        let answer = self.answers.get(answer)?;
-        let legitimate = answer.parents.iter().filter(|(_, kind)| **kind == PathKind::Legitimate);
-        let parents: Vec<usize> = legitimate.map(|(&index, _)| index).collect();
-        let query: Vec<usize> = parents.iter().copied().chain([answer.label?]).collect();
-        let seen: Vec<usize> = parents.iter().map(|&index| world.get(index).copied().unwrap_or(0)).collect();
-        let mut best: Option<(usize, f64)> = None;
+        let node = self.answers.get(answer)?;
+        let seen: Vec<usize> =
+            node.legitimate().map(|index| world.get(index).copied().unwrap_or(0)).collect();
+        let tables = self.labels.get_or_init(|| (0..self.answers.len()).map(|answer| self.label_table(answer)).collect());
+        tables.get(answer)?.get(&seen).map(|(value, _)| *value)
+    }
+
+    /// The most likely label, with its joint probability, by the values of the legitimate parents.
+    fn label_table(&self, answer: usize) -> LabelTable {
+        let mut best = LabelTable::new();
+        let Some((answer, label)) = self.answers.get(answer).and_then(|answer| Some((answer, answer.label?))) else {
+            return best;
+        };
+        let query: Vec<usize> = answer.legitimate().chain([label]).collect();
         for (key, p) in self.scm.distribution(TRAIN, Words::All, &BTreeMap::new(), &query) {
-            if let Some((&value, given)) = key.split_last()
-                && given == seen.as_slice()
-                && best.is_none_or(|(_, other)| p > other)
-            {
-                best = Some((value, p));
+            let Some((&value, seen)) = key.split_last() else { continue };
+            let entry = best.entry(seen.to_vec()).or_insert((value, p));
+            if p > entry.1 {
+                *entry = (value, p);
             }
         }
-        best.map(|(value, _)| value)
+        best
     }
 }

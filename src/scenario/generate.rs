@@ -243,11 +243,12 @@ impl Scenario {
             }
         };
         let others: Vec<usize> = allowed.into_iter().filter(|&value| value != current).collect();
+        let legitimate = self.answers.get(answer).is_some_and(|node| node.legitimate().any(|index| index == variable));
         let now = self.legitimate_label(answer, factual);
         let speaks = |value: &usize| {
             let mut world = factual.to_vec();
             world.iter_mut().skip(variable).take(1).for_each(|slot| *slot = *value);
-            self.legitimate_label(answer, &world) != now
+            legitimate && self.legitimate_label(answer, &world) != now
         };
         let telling: Vec<usize> = others.iter().copied().filter(speaks).collect();
         let candidates = if telling.is_empty() { others } else { telling };

@@ -5,9 +5,12 @@
 //! Nothing here knows a tensor: token alignment is checked through a closure of the caller.
 
 pub mod canary;
+pub mod declared;
 pub mod error;
+pub mod eval_set;
 pub mod exact;
 pub mod generate;
+pub mod lint;
 pub mod model;
 pub mod pair;
 pub mod query;
@@ -17,8 +20,11 @@ pub mod spec;
 pub mod template;
 
 pub use canary::{Canary, canaries};
+pub use declared::{read_declared, split_by_cluster};
 pub use error::ScenarioError;
+pub use eval_set::EvalSet;
 pub use generate::Draw;
+pub use lint::{Check, Finding};
 pub use model::{Answer, Scenario};
 pub use pair::{CounterfactualPair, DoIntervention, DoKind, Expectation, Prompt, Provenance, Slot, Split, TaskItem};
 pub use query::{Contrast, Expected, Identification, Moved, PermittedPenalty};

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use super::error::{ScenarioError, Source, nearest};
+use super::exact::LabelTable;
 use super::read;
 use super::scm::Scm;
-use super::spec::{AnswerSpec, FrozenSpec, PathKind, ScenarioSpec};
+use super::spec::{AnswerSpec, FrozenSpec, PathKind, PromptSpec, ScenarioSpec};
 use super::template::{PromptFile, Prompts};
 use crate::base::digest::Hasher;
 use crate::base::{Digest, files};
@@ -30,6 +32,13 @@ pub struct Answer {
     pub group: Option<usize>,
 }
 
+impl Answer {
+    /// The parents that the answer may follow.
+    pub fn legitimate(&self) -> impl Iterator<Item = usize> {
+        self.parents.iter().filter(|(_, kind)| **kind == PathKind::Legitimate).map(|(&index, _)| index)
+    }
+}
+
 /// A scenario, parsed.
 #[derive(Debug, Clone)]
 pub struct Scenario {
@@ -44,6 +53,8 @@ pub struct Scenario {
     pub(super) answers: Vec<Answer>,
     pub(super) prompts: Prompts,
     pub(super) frozen: FrozenSpec,
+    pub(super) labels: OnceLock<Vec<LabelTable>>,
+    template: String,
     source: Source,
     prompt_source: Source,
 }
@@ -66,7 +77,7 @@ macro_rules! shipped {
 }
 
 /// The scenarios that are built in, one line each.
-static SHIPPED: &[Shipped] = shipped!["hiring", "tickets", "admissions"];
+static SHIPPED: &[Shipped] = shipped!["hiring", "tickets", "admissions", "stories"];
 
 impl Scenario {
     /// Reads `folder/scenario.toml` and its prompt file: `<template>.toml` in the folder itself, or in the folder
@@ -116,8 +127,8 @@ impl Scenario {
         let names: Vec<&str> = answers.iter().map(|answer| answer.name.as_str()).collect();
         let prompts = Prompts::resolve(&prompt_file, &prompt_source, &scm, &names)?;
         check_shown(&prompts, &answers, &scm, &prompt_source)?;
-        let ScenarioSpec { id, version, question, frozen, .. } = spec;
-        Ok(Self { id, version, question, scm, graph, answers, prompts, frozen, source, prompt_source })
+        let ScenarioSpec { id, version, question, frozen, prompt: PromptSpec { template }, .. } = spec;
+        Ok(Self { id, version, question, scm, graph, answers, prompts, frozen, labels: OnceLock::new(), template, source, prompt_source })
     }
 
     /// The causal graph: variables and latents in parent-first order under the indexes of [`Scenario::scm`], then the
@@ -149,6 +160,11 @@ impl Scenario {
     /// The text of the scenario file.
     pub fn scenario_text(&self) -> &str {
         &self.source.text
+    }
+
+    /// The name of the prompt file, without its ending.
+    pub fn template(&self) -> &str {
+        &self.template
     }
 
     /// The text of the prompt file.

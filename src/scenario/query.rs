@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::ScenarioError;
-use super::model::Scenario;
+use super::model::{ANSWER, Scenario};
 use super::spec::PathKind;
 use crate::causal::{Adjustment, NodeSet, Role};
 
@@ -40,13 +40,18 @@ impl Contrast {
         Self { variable: variable.to_owned(), moved: Moved::All, answer: answer.to_owned() }
     }
 
-    /// A short name: `gender`, `gender.spurious`, `name.word`.
+    /// A short name: `gender`, `gender.spurious`, `name.word`; with the answer behind it where that has a name of its
+    /// own: `gender@wish`.
     pub fn name(&self) -> String {
-        match self.moved {
-            Moved::All => self.variable.clone(),
-            Moved::Spurious => format!("{}.spurious", self.variable),
-            Moved::Legitimate => format!("{}.legitimate", self.variable),
-            Moved::Word => format!("{}.word", self.variable),
+        let moved = match self.moved {
+            Moved::All => "",
+            Moved::Spurious => ".spurious",
+            Moved::Legitimate => ".legitimate",
+            Moved::Word => ".word",
+        };
+        match self.answer == ANSWER {
+            true => format!("{}{moved}", self.variable),
+            false => format!("{}{moved}@{}", self.variable, self.answer),
         }
     }
 }

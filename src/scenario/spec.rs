@@ -147,10 +147,12 @@ pub struct FrozenSpec {
     pub items: usize,
     /// Pairs of each contrast.
     pub pairs: usize,
+    /// Word swaps, paraphrases of each contrast, and reframed prompts.
+    pub variants: usize,
 }
 
 impl Default for FrozenSpec {
     fn default() -> Self {
-        Self { seed: 1, items: 160, pairs: 80 }
+        Self { seed: 1, items: 120, pairs: 60, variants: 30 }
     }
 }

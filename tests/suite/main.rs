@@ -3,13 +3,16 @@
 #[cfg(feature = "hub")]
 mod hub;
 mod intervene;
+mod gradients;
 mod layering;
+mod model_errors;
 mod parity;
 mod peft;
 mod real_models;
 mod report;
 mod scenario;
 mod shared;
+mod small;
 mod stats;
 mod tiny;
 mod trust;

@@ -5,10 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use counterpath::base::Seed;
 use counterpath::scenario::exact::Features;
 use counterpath::scenario::{
-    Contrast, DoKind, Draw, Expectation, Expected, Identification, Moved, Scenario, Split, TRAIN,
+    Check, Contrast, DoKind, Draw, EvalSet, Expectation, Expected, Identification, Moved, Scenario, Split, TRAIN,
 };
 
 const SPLITS: [Split; 3] = [Split::Tuning, Split::Discovery, Split::Evaluation];
+
+/// Where the repository keeps its frozen sets.
+fn eval_sets() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("eval_sets")
+}
+
+/// The embedded model's language: a token is what stands between spaces.
+fn word_level(text: &str) -> Vec<std::ops::Range<usize>> {
+    let start = |word: &str| word.as_ptr() as usize - text.as_ptr() as usize;
+    text.split_whitespace().map(|word| start(word)..start(word) + word.len()).collect()
+}
 
 fn hiring() -> Scenario {
     Scenario::builtin("hiring").expect("hiring ships")
@@ -272,5 +283,122 @@ fn paraphrases_name_what_they_rephrase() {
     for pair in scenario.reframed(draw, 20).expect("reframed") {
         assert_eq!(pair.factual.values, pair.counterfactual.values);
         assert_ne!(pair.factual.text, pair.counterfactual.text);
+    }
+}
+
+#[test]
+fn the_shipped_scenarios_lint_clean() {
+    for id in ["hiring", "tickets", "admissions"] {
+        let findings = Scenario::builtin(id).expect(id).lint(Some(&word_level)).expect("lints");
+        assert!(findings.is_empty(), "{id}: {findings:#?}");
+    }
+    let findings = Scenario::builtin("stories").expect("stories").lint(None).expect("lints");
+    assert!(findings.is_empty(), "{findings:#?}");
+}
+
+#[test]
+fn the_linter_sees_what_is_planted() {
+    let tickets = Scenario::builtin("tickets").expect("tickets");
+    let lint = |scenario: &str, prompts: &str| {
+        let scenario = Scenario::parse("scenario.toml", scenario, prompts).expect("parses");
+        scenario.lint(Some(&word_level)).expect("lints").into_iter().map(|f| (f.check, f.place)).collect::<BTreeSet<_>>()
+    };
+    let (scenario, prompts) = (tickets.scenario_text(), tickets.prompt_text());
+    let with_prompt = |old: &str, new: &str| {
+        assert!(prompts.contains(old), "{old}");
+        lint(scenario, &prompts.replacen(old, new, 1))
+    };
+    let found = |check, place: &str| BTreeSet::from([(check, place.to_owned())]);
+    // A literal article does not follow its word.
+    assert_eq!(with_prompt("we found {a problem}", "we found a {problem}"), found(Check::Article, "tune-2"));
+    // A framing of the evaluation split that repeats one of the tuning split.
+    let copied = with_prompt(
+        "note from {name} 's {device} : {a problem} in room one . state :",
+        "{name} writes , we found {a problem} . sent from my {device} . The ticket is",
+    );
+    assert!(copied.contains(&(Check::Leak, "eval-4".to_owned())), "{copied:?}");
+    // A verb that does not fit, and two spaces.
+    assert_eq!(with_prompt("{name} has written", "{name} have written"), found(Check::Agreement, "eval-5"));
+    assert_eq!(with_prompt("{name} has written", "{name}  has written"), found(Check::Form, "eval-5"));
+    // A word in the pools of two splits, and a word of two tokens.
+    let words = lint(&scenario.replacen("  \"fire\", \"crash\"", "  \"fire\", \"idea\"", 1), prompts);
+    assert!(words.contains(&(Check::Leak, "problem".to_owned())), "{words:?}");
+    let long = lint(&scenario.replacen("\"blackout\"", "\"black out\"", 1), prompts);
+    assert!(!long.is_empty() && long.iter().all(|(check, _)| *check == Check::Alignment), "{long:?}");
+}
+
+#[test]
+fn frozen_sets_are_what_their_scenarios_generate() {
+    for id in Scenario::builtin_ids() {
+        let folder = eval_sets().join(id);
+        let frozen = EvalSet::load(&folder).unwrap_or_else(|error| panic!("{error}"));
+        let drawn = EvalSet::builtin(id).expect(id);
+        assert_eq!(frozen.digest, drawn.digest, "{id}: freeze again and say why in the changelog");
+        assert_eq!(frozen.items, drawn.items);
+        assert_eq!(frozen.pairs, drawn.pairs);
+        let scratch = std::env::temp_dir().join(format!("counterpath-freeze-{id}-{}", std::process::id()));
+        drawn.freeze(&scratch).expect("freezes");
+        for name in ["items.jsonl", "pairs.jsonl", "digest"] {
+            let read = |folder: &std::path::Path| std::fs::read(folder.join(name)).expect("file");
+            assert_eq!(read(&scratch), read(&folder), "{id}/{name}");
+            assert!(read(&folder).len() < 450_000, "{id}/{name} grew");
+        }
+        // The written folder stands alone, and a changed byte is noticed.
+        assert_eq!(EvalSet::load(&scratch).expect("loads").digest, drawn.digest);
+        let pairs = std::fs::read_to_string(scratch.join("pairs.jsonl")).expect("pairs");
+        std::fs::write(scratch.join("pairs.jsonl"), pairs.replacen("factual", "Factual", 1)).expect("write");
+        let error = EvalSet::load(&scratch).expect_err("altered").to_string();
+        assert!(error.contains("digest"), "{error}");
+        std::fs::remove_dir_all(&scratch).expect("clean up");
+    }
+}
+
+#[test]
+fn an_eval_set_has_its_parts_and_enough_clusters() {
+    for id in Scenario::builtin_ids() {
+        let set = EvalSet::builtin(id).expect(id);
+        let parts = [set.contrasts(), set.paraphrases(), set.reframed(), set.word_swaps()];
+        assert!(parts.iter().take(3).all(|part| !part.is_empty()), "{id}");
+        assert_eq!(set.word_swaps().is_empty(), id == "tickets", "its only proxy is a legitimate one");
+        assert_eq!(parts.iter().map(Vec::len).sum::<usize>(), set.pairs.len());
+        let ids: BTreeSet<&String> =
+            set.pairs.iter().map(|pair| &pair.id).chain(set.items.iter().map(|item| &item.id)).collect();
+        assert_eq!(ids.len(), set.pairs.len() + set.items.len(), "{id}: ids are unique");
+        for pair in set.paraphrases() {
+            assert!(pair.paraphrase_of.as_ref().is_some_and(|of| ids.contains(of)));
+        }
+        for environment in set.scenario.environments() {
+            let clusters: BTreeSet<&str> = set.items_of(&environment).iter().map(|item| item.cluster.as_str()).collect();
+            assert!(clusters.len() >= 8, "{id}/{environment}: {} clusters", clusters.len());
+        }
+    }
+}
+
+/// A card says what the scenario says: its question, every edge, and the accuracies that its mechanisms imply.
+#[test]
+fn cards_tell_the_truth() {
+    for id in Scenario::builtin_ids() {
+        let scenario = Scenario::builtin(id).expect(id);
+        let card = std::fs::read_to_string(eval_sets().join(id).join("card.md")).expect("card");
+        for heading in ["## Question", "## Graph", "## Provenance", "## Limits"] {
+            assert!(card.contains(heading), "{id}: {heading}");
+        }
+        assert!(card.contains(&scenario.question), "{id}: the question as the scenario file has it");
+        let graph = scenario.graph();
+        let edges: BTreeSet<String> =
+            graph.edges().into_iter().map(|(from, to)| graph.path_text(&[from, to])).collect();
+        let told: BTreeSet<String> = card
+            .lines()
+            .filter_map(|line| line.strip_prefix("- `")?.split('`').next().filter(|edge| edge.contains('→')))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(told, edges, "{id}");
+        for (name, features) in [("everything", Features::All), ("legitimate causes", Features::Legitimate)] {
+            for environment in scenario.environments() {
+                let share = scenario.bayes_accuracy(0, features, TRAIN, &environment).expect("labelled");
+                let row = format!("| {name} | {environment} | {:.1} % |", 100.0 * share);
+                assert!(card.contains(&row), "{id}: the card lacks {row:?}");
+            }
+        }
     }
 }
