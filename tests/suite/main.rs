@@ -7,14 +7,10 @@ mod layering;
 mod parity;
 mod peft;
 mod real_models;
-<<<<<<< HEAD
 mod scenario;
 mod report;
-=======
-mod report;
-mod scenario;
->>>>>>> report
 mod shared;
+mod stories;
 mod stats;
 mod tiny;
 mod trust;
