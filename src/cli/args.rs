@@ -90,8 +90,9 @@ pub struct Run {
     /// Takes the place of the recipe's model
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
-    #[command(flatten)]
-    pub load: LoadArgs,
+    /// cpu, cuda, cuda:N or metal
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
     /// The run's folder; runs/<recipe's name> where it is not given
     #[arg(long)]
     pub output: Option<PathBuf>,

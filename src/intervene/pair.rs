@@ -7,10 +7,10 @@ use super::site::Positions;
 use crate::model::{TextTokenizer, TokenizedPrompt, tokenize_prompt};
 use crate::scenario::{CounterfactualPair, Expectation};
 
-/// The landmark that names a prompt's last token.
+/// The landmark that names a prompt's last token. A slot of this name is not seen.
 pub const LAST: &str = "last";
 /// The landmark that names the last token of the first stretch in which the two sides differ (of the slot that holds
-/// it, where one does).
+/// it, where one does). A slot of this name is not seen.
 pub const CHANGED: &str = "changed";
 
 /// Whether the pair's `do` runs in the direction that counts positive when effects of many pairs are averaged.
@@ -149,7 +149,8 @@ impl TokenPair {
         let mut names = Vec::new();
         for (name, range) in &self.factual.slots {
             let filled = !range.is_empty() && slot_end(&self.counterfactual, name).is_some();
-            if filled && !names.contains(name) {
+            let reserved = [LAST, CHANGED].contains(&name.as_str());
+            if filled && !reserved && !names.contains(name) {
                 names.push(name.clone());
             }
         }
@@ -162,12 +163,10 @@ impl TokenPair {
 
     /// The factual and the counterfactual token that a landmark names.
     pub fn landmark(&self, name: &str) -> Option<(usize, usize)> {
-        let slot = (slot_end(&self.factual, name), slot_end(&self.counterfactual, name));
-        match (slot, name) {
-            ((Some(factual), Some(counterfactual)), _) => Some((factual, counterfactual)),
-            (_, LAST) => Some((self.factual.ids.len().checked_sub(1)?, self.counterfactual.ids.len().checked_sub(1)?)),
-            (_, CHANGED) => self.changed(),
-            _ => None,
+        match name {
+            LAST => Some((self.factual.ids.len().checked_sub(1)?, self.counterfactual.ids.len().checked_sub(1)?)),
+            CHANGED => self.changed(),
+            slot => Some((slot_end(&self.factual, slot)?, slot_end(&self.counterfactual, slot)?)),
         }
     }
 

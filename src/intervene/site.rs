@@ -13,7 +13,8 @@ use crate::base::suggestion;
 use crate::model::{Architecture, HookKind, HookPoint};
 
 /// The kinds of activation that a plan can replace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SiteKind {
     /// Residual stream before a block.
     ResidPre,

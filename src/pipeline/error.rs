@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::base::FileError;
 use crate::compare::CompareError;
 use crate::intervene::InterveneError;
+use crate::mediate::MediateError;
 use crate::model::ModelError;
 use crate::record::RecordError;
 use crate::report::ReportError;
@@ -30,6 +31,9 @@ pub enum PipelineError {
     /// A metric cannot be had.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// Mediation failed.
+    #[error(transparent)]
+    Mediate(#[from] MediateError),
     /// Training failed.
     #[error(transparent)]
     Tune(#[from] TuneError),

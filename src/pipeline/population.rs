@@ -1,27 +1,21 @@
-//! The eval sets of a run: what each stage may see of them, generated from one scenario or declared by a user.
+//! What a run works on: of each eval set, the frozen part that claims are made on, and what discovery and tuning may
+//! see, drawn from the same scenario in other words and framings; or pairs that a user declared.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::error::PipelineError;
 use super::recipe::Recipe;
-use crate::base::digest::Hasher;
-use crate::base::seed::uniform;
-use crate::base::{Digest, Seed};
+use crate::base::{Digest, Seed, files};
 use crate::causal::Role;
 use crate::record::EvalSetIdentity;
-use crate::scenario::canary::{self, Canary};
-use crate::scenario::generate::FRAMING;
-use crate::scenario::{CounterfactualPair, Draw, Expectation, Provenance, Scenario, Split, TRAIN, TaskItem};
-use crate::trust::Cause;
+use crate::scenario::declared::{read_declared, split_by_cluster};
+use crate::scenario::eval_set::{EvalSet, is_reframed, is_word_swap};
+use crate::scenario::{CounterfactualPair, Draw, Expectation, Scenario, Split, TRAIN, TaskItem};
+use crate::trust::evaluate::HeldOutText;
 
-/// How much of each kind a run draws from a scenario.
+/// How much a run draws beside the frozen part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
-    /// Evaluation items of each environment.
-    pub items: usize,
-    /// Evaluation pairs of each contrast.
-    pub pairs: usize,
     /// Discovery pairs of each contrast.
     pub discovery: usize,
     /// Labelled prompts of the training environment to tune on.
@@ -33,138 +27,83 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// What a recipe asks for. Tuning prompts suffice for every step to see new ones.
+    /// What a recipe asks for. Tuning prompts suffice for every step to see new ones, up to 2000 a set.
     pub fn of(recipe: &Recipe) -> Self {
         let windows = recipe.tune.steps * recipe.tune.accumulation;
+        let each = |n: usize| (windows * n).div_ceil(recipe.eval_sets.len().max(1));
         Self {
-            items: recipe.evaluate.items,
-            pairs: recipe.evaluate.pairs,
             discovery: recipe.mediate.pairs,
-            tuning_items: (windows * recipe.tune.batch).div_ceil(recipe.eval_sets.len().max(1)).min(2000),
-            tuning_pairs: (windows * recipe.tune.pairs).div_ceil(recipe.eval_sets.len().max(1)).min(400),
+            tuning_items: each(recipe.tune.batch).min(2000),
+            tuning_pairs: each(recipe.tune.pairs).min(400),
             texts: recipe.evaluate.texts,
         }
     }
 }
 
-/// A text that no checkpoint is tuned on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldOutText {
-    /// Its id.
-    pub id: String,
-    /// The eval set.
-    pub population: String,
-    /// The text.
-    pub text: String,
-}
-
-/// One eval set, drawn.
+/// One eval set with what the other stages may see.
 #[derive(Debug, Clone)]
-pub struct EvalSet {
-    /// Its id.
+pub struct Population {
+    /// The eval set's id.
     pub id: String,
     /// The causal model behind it; none for declared pairs.
     pub scenario: Option<Scenario>,
-    /// Labelled prompts of all splits.
+    /// Labelled prompts of the evaluation and the tuning split.
     pub items: Vec<TaskItem>,
     /// Pairs of all splits, paraphrases and rewordings among them.
     pub pairs: Vec<CounterfactualPair>,
     /// Held-out texts.
     pub texts: Vec<HeldOutText>,
-    /// What each variable is to the answer.
-    pub causes: BTreeMap<String, Cause>,
     digest: Digest,
 }
 
-impl EvalSet {
+impl Population {
     /// A shipped set by its name, a folder with a `scenario.toml`, or a JSONL file of declared pairs; relative paths
     /// are tried below `near` first.
     pub fn open(name: &str, near: Option<&Path>, sizes: Sizes, seed: Seed) -> Result<Self, PipelineError> {
         if Scenario::builtin_ids().any(|id| id == name) {
-            return Self::draw(Scenario::builtin(name)?, sizes, seed);
+            return Self::of_scenario(EvalSet::builtin(name)?, sizes, seed);
         }
-        let beside = near.map(|folder| folder.join(name)).filter(|path| path.exists());
+        let beside = near.map(|folder| folder.join(name)).filter(|path| files::exists(path));
         let path = beside.unwrap_or_else(|| Path::new(name).to_path_buf());
-        if path.join("scenario.toml").exists() {
-            return Self::draw(Scenario::load(&path)?, sizes, seed);
+        if files::exists(&path.join("scenario.toml")) {
+            return Self::of_scenario(EvalSet::open(&path)?, sizes, seed);
         }
-        if path.extension().is_some_and(|extension| extension == "jsonl") && path.is_file() {
+        if path.extension().is_some_and(|extension| extension == "jsonl") {
             return Self::declared(&path, seed);
         }
         let known = Scenario::builtin_ids().map(str::to_owned).collect();
         Err(PipelineError::UnknownEvalSet { given: name.to_owned(), known })
     }
 
-    /// Draws a scenario: items in every environment for evaluation and in the training environment for tuning, pairs
-    /// of every contrast in the training environment for all three splits.
-    pub fn draw(scenario: Scenario, sizes: Sizes, seed: Seed) -> Result<Self, PipelineError> {
-        let seed = seed.fork("eval set").fork(&scenario.id);
-        let mut items = scenario.items(TRAIN, Split::Tuning, sizes.tuning_items, seed)?;
-        for environment in scenario.environments() {
-            items.extend(scenario.items(&environment, Split::Evaluation, sizes.items, seed)?);
-        }
-        let mut pairs = Vec::new();
-        let splits = [
-            (Split::Tuning, sizes.tuning_pairs),
-            (Split::Discovery, sizes.discovery),
-            (Split::Evaluation, sizes.pairs),
-        ];
-        for (split, n) in splits {
+    /// The frozen evaluation part, and tuning and discovery material drawn from the training environment.
+    fn of_scenario(set: EvalSet, sizes: Sizes, seed: Seed) -> Result<Self, PipelineError> {
+        let EvalSet { scenario, mut items, mut pairs, digest } = set;
+        let seed = seed.fork("population").fork(&scenario.id);
+        items.extend(scenario.items(TRAIN, Split::Tuning, sizes.tuning_items, seed)?);
+        for (split, n) in [(Split::Tuning, sizes.tuning_pairs), (Split::Discovery, sizes.discovery)] {
             for contrast in scenario.contrasts() {
                 pairs.extend(scenario.pairs(Draw::train(split, seed), &contrast, n)?);
             }
         }
-        let held_out = Draw::train(Split::Evaluation, seed);
-        for contrast in scenario.contrasts() {
-            pairs.extend(scenario.paraphrases(held_out, &contrast, sizes.pairs)?);
-        }
-        pairs.extend(scenario.reframed(held_out, sizes.pairs)?);
         let texts = scenario
             .texts(TRAIN, Split::Evaluation, sizes.texts, seed)?
             .into_iter()
             .enumerate()
-            .map(|(n, text)| HeldOutText { id: format!("{}/text/{n:04}", scenario.id), population: scenario.id.clone(), text })
+            .map(|(n, text)| {
+                let id = format!("{}/text/{n:04}", scenario.id);
+                HeldOutText { cluster: id.clone(), id, population: format!("{}/{TRAIN}", scenario.id), text }
+            })
             .collect();
-        let causes = causes(&scenario);
-        Ok(Self::sealed(scenario.id.clone(), Some(scenario), items, pairs, texts, causes))
+        Ok(Self { id: scenario.id.clone(), scenario: Some(scenario), items, pairs, texts, digest })
     }
 
-    /// Declared pairs. A pair that names no split is put into one by its cluster, so that no cluster stands on both
-    /// sides: half for tuning, a quarter each for discovery and evaluation.
+    /// Declared pairs, dealt out to the splits by cluster.
     fn declared(path: &Path, seed: Seed) -> Result<Self, PipelineError> {
-        let mut pairs: Vec<CounterfactualPair> = Vec::new(); let _ = path;
+        let mut pairs = read_declared(path)?;
+        split_by_cluster(&mut pairs, seed);
         let id = pairs.first().map_or_else(String::new, |pair| pair.scenario.clone());
-        for pair in &mut pairs {
-            pair.split = match uniform(&mut seed.fork("declared split").fork(&pair.cluster).rng()) {
-                draw if draw < 0.5 => Split::Tuning,
-                draw if draw < 0.75 => Split::Discovery,
-                _ => Split::Evaluation,
-            };
-        }
-        Ok(Self::sealed(id, None, Vec::new(), pairs, Vec::new(), BTreeMap::new()))
-    }
-
-    fn sealed(
-        id: String,
-        scenario: Option<Scenario>,
-        items: Vec<TaskItem>,
-        pairs: Vec<CounterfactualPair>,
-        texts: Vec<HeldOutText>,
-        causes: BTreeMap<String, Cause>,
-    ) -> Self {
-        let mut hasher = Hasher::default();
-        hasher.part("id", id.as_bytes());
-        if let Some(scenario) = &scenario {
-            hasher.part("scenario", scenario.digest().as_str().as_bytes());
-        }
-        // What is scored decides whether two records speak of the same set; what is tuned on does not.
-        let scored = items.iter().filter(|item| item.split == Split::Evaluation);
-        scored.for_each(|item| hasher.part(&item.id, item.prompt.text.as_bytes()));
-        for pair in pairs.iter().filter(|pair| pair.split == Split::Evaluation) {
-            hasher.part(&pair.id, format!("{}\n{}", pair.factual.text, pair.counterfactual.text).as_bytes());
-        }
-        texts.iter().for_each(|text| hasher.part(&text.id, text.text.as_bytes()));
-        Self { id, scenario, items, pairs, texts, causes, digest: hasher.finish() }
+        let digest = Digest::of(&files::read(path, files::TEXT_LIMIT)?);
+        Ok(Self { id, scenario: None, items: Vec::new(), pairs, texts: Vec::new(), digest })
     }
 
     /// The items of one split.
@@ -177,17 +116,21 @@ impl EvalSet {
         self.pairs.iter().filter(move |pair| pair.split == split)
     }
 
-    /// The pairs of one split whose effect a penalty may close: invariant, in their own framing's first wording, the
-    /// descendants following (no bare word swaps, no rewordings), of a variable that predicts the label.
+    /// The pairs of one split whose effect a penalty may close: invariant, in their framing's first wording, the
+    /// descendants following (no bare word swaps, no rewordings), of a variable that goes along with something.
     pub fn closable(&self, split: Split) -> Vec<&CounterfactualPair> {
-        let regenerated = |pair: &CounterfactualPair| match &pair.intervention {
-            Some(done) => done.kind == crate::scenario::DoKind::Regenerate && done.variable != FRAMING,
-            None => pair.provenance == Provenance::Declared,
-        };
         self.pairs_of(split)
             .filter(|pair| pair.expectation == Expectation::Invariant && pair.paraphrase_of.is_none())
-            .filter(|pair| regenerated(pair) && !self.moves_nuisance(pair))
+            .filter(|pair| !is_word_swap(pair) && !is_reframed(pair) && !self.moves_nuisance(pair))
             .filter(|pair| pair.factual.text != pair.counterfactual.text)
+            .collect()
+    }
+
+    /// The pairs of one split whose answer should follow.
+    pub fn follows(&self, split: Split) -> Vec<&CounterfactualPair> {
+        self.pairs_of(split)
+            .filter(|pair| matches!(pair.expectation, Expectation::Follow { .. }) && pair.paraphrase_of.is_none())
+            .filter(|pair| !is_word_swap(pair) && pair.factual.text != pair.counterfactual.text)
             .collect()
     }
 
@@ -207,25 +150,4 @@ impl EvalSet {
             provenance: if self.scenario.is_some() { "generated".into() } else { "declared".into() },
         }
     }
-}
-
-/// What each variable is to the answer, by its role in the graph.
-fn causes(scenario: &Scenario) -> BTreeMap<String, Cause> {
-    let cause = |role| match role {
-        Role::Protected => Some(Cause::Protected),
-        Role::Proxy => Some(Cause::Proxy),
-        Role::Spurious | Role::Nuisance => Some(Cause::Spurious),
-        Role::Causal | Role::Mediator => Some(Cause::Legitimate),
-        _ => None,
-    };
-    let graph = scenario.graph();
-    let mut causes: BTreeMap<String, Cause> =
-        graph.nodes().iter().filter_map(|node| Some((node.name.clone(), cause(node.role)?))).collect();
-    causes.insert(FRAMING.to_owned(), Cause::Wording);
-    causes
-}
-
-/// The canaries of a run: their coins are recorded and decide what is tuned on.
-pub fn canaries(n: usize, seed: Seed) -> Vec<Canary> {
-    canary::canaries(n, seed)
 }

@@ -53,10 +53,10 @@ fn one() -> u64 {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvaluateRecipe {
-    /// Items of each environment that are scored.
-    pub items: usize,
-    /// Evaluation pairs of each intervention that are scored.
-    pub pairs: usize,
+    /// At most so many items of each environment are scored; all that are frozen where it is left out.
+    pub items: Option<usize>,
+    /// At most so many evaluation pairs of each intervention are scored; all that are frozen where it is left out.
+    pub pairs: Option<usize>,
     /// Tokens a forward.
     pub batch_tokens: usize,
     /// Bootstrap replicates.
@@ -71,7 +71,7 @@ pub struct EvaluateRecipe {
 
 impl Default for EvaluateRecipe {
     fn default() -> Self {
-        Self { items: 160, pairs: 96, batch_tokens: 4096, replicates: 2000, level: 0.95, canaries: 40, texts: 60 }
+        Self { items: None, pairs: None, batch_tokens: 4096, replicates: 2000, level: 0.95, canaries: 40, texts: 60 }
     }
 }
 
@@ -214,8 +214,8 @@ impl Recipe {
             return Err("eval_sets is empty; name at least one eval set".into());
         }
         let positive = [
-            ("evaluate.items", self.evaluate.items),
-            ("evaluate.pairs", self.evaluate.pairs),
+            ("evaluate.items", self.evaluate.items.unwrap_or(1)),
+            ("evaluate.pairs", self.evaluate.pairs.unwrap_or(1)),
             ("evaluate.batch_tokens", self.evaluate.batch_tokens),
             ("evaluate.replicates", self.evaluate.replicates),
             ("mediate.pairs", self.mediate.pairs),

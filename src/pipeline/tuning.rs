@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::error::PipelineError;
-use super::population::EvalSet;
+use super::population::Population;
 use super::recipe::TuneRecipe;
 use crate::base::Progress;
 use crate::intervene::{Site, SourceGradient};
 use crate::model::{Adapter, LanguageModel, LoraSpec, TargetModules};
 use crate::record::AdapterIdentity;
 use crate::scenario::canary::Canary;
-use crate::scenario::{CounterfactualPair, DoKind, Expectation, Split, TaskItem};
+use crate::scenario::{CounterfactualPair, Split, TaskItem};
 use crate::tune::arms::{Arm, arms, with_seeds};
 use crate::tune::{BatchSizes, Schedule, StepLog, TuneData, TuneSpec, Warmup, Weights, train};
 
@@ -48,19 +48,13 @@ pub fn base_spec(recipe: &TuneRecipe, seed: u64) -> TuneSpec {
 /// bare word swaps are left out, so that they can be claims later.
 pub fn tuning_data(
     base: &LanguageModel,
-    sets: &[EvalSet],
+    sets: &[Population],
     canaries: &[Canary],
 ) -> Result<TuneData, PipelineError> {
     let items: Vec<TaskItem> = sets.iter().flat_map(|set| set.items_of(Split::Tuning)).cloned().collect();
-    let follows = |pair: &&CounterfactualPair| {
-        matches!(pair.expectation, Expectation::Follow { .. })
-            && pair.intervention.as_ref().is_none_or(|done| done.kind == DoKind::Regenerate)
-            && pair.factual.text != pair.counterfactual.text
-    };
     let mut pairs: Vec<CounterfactualPair> = Vec::new();
     for set in sets {
-        pairs.extend(set.closable(Split::Tuning).into_iter().cloned());
-        pairs.extend(set.pairs_of(Split::Tuning).filter(follows).cloned());
+        pairs.extend(set.closable(Split::Tuning).into_iter().chain(set.follows(Split::Tuning)).cloned());
     }
     Ok(TuneData::new(base.tokenizer()?, &items, &pairs, canaries)?)
 }

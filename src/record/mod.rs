@@ -9,7 +9,7 @@ mod run;
 mod timings;
 
 pub use identity::{AdapterIdentity, EvalSetIdentity, ModelIdentity, Request, Versions};
-pub use run::{Check, Refutation, RunRecord, SCHEMA, SiteSweep};
+pub use run::{RunRecord, SCHEMA, SiteSweep};
 pub use timings::{StageTiming, Timings};
 
 use std::path::PathBuf;

@@ -8,43 +8,12 @@ use serde_json::Value;
 
 use super::{AdapterIdentity, EvalSetIdentity, ModelIdentity, RecordError, Request, Versions};
 use crate::base::{Digest, FileError, files};
-use crate::stats::{Effect, EffectGrid, Estimate, Item, MetricScore, Pathway, SiteEffect};
+use crate::stats::{Check, Effect, EffectGrid, Estimate, Item, MetricScore, Pathway, Refutation, SiteEffect};
 
 /// The schema that this version writes, and the newest that it reads.
 pub const SCHEMA: u32 = 1;
 
-/// An always-on check of the machinery: an identity that must hold whatever the model does.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Check {
-    /// Its name, such as `patching nothing changes nothing`.
-    pub name: String,
-    /// Whether it held.
-    pub passed: bool,
-    /// The largest deviation seen; `None` where it could not be measured (then `detail` says why).
-    pub worst: Option<f64>,
-    /// The largest deviation allowed.
-    pub tolerance: Option<f64>,
-    /// What was compared, on how many pairs.
-    pub detail: String,
-}
 
-/// An attempt to refute a finding: the same estimate where nothing should be found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Refutation {
-    /// Its name: `placebo site`, `shuffled pairs`, `random direction`.
-    pub name: String,
-    /// Of which pairs.
-    pub population: String,
-    /// What the refuter found.
-    pub estimate: Estimate,
-    /// The finding under attack, on the same scale, where one is to be set beside it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finding: Option<Estimate>,
-    /// Whether the finding survived.
-    pub passed: bool,
-    /// The rule in one sentence.
-    pub detail: String,
-}
 
 /// The site effects of one sweep.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::answers::{counterfactual_name, factual_name};
+use super::answers::{AnswerTable, counterfactual_name, factual_name};
 use super::error::TrustError;
 use super::measure::{check_ids, measure};
 use super::metric::{Cause, Evidence, Membership, PathwayEvidence, ScoredCanary, ScoredText};
@@ -46,6 +46,15 @@ pub struct EvaluateInput<'a> {
     pub pathways: Vec<PathwayEvidence>,
 }
 
+/// What a checkpoint said, and what that means.
+#[derive(Debug, Clone)]
+pub struct Evaluation {
+    /// All metrics.
+    pub scores: Vec<MetricScore>,
+    /// The answers behind them.
+    pub answers: AnswerTable,
+}
+
 /// How a checkpoint is measured.
 #[derive(Debug, Clone, Copy)]
 pub struct EvaluateSettings {
@@ -73,7 +82,7 @@ pub fn evaluate(
     settings: &EvaluateSettings,
     store: &mut ScoreStore,
     progress: &dyn Progress,
-) -> Result<Vec<MetricScore>, TrustError> {
+) -> Result<Evaluation, TrustError> {
     check_ids("item", input.items.iter().map(|item| item.id.as_str()))?;
     check_ids("pair", input.pairs.iter().map(|pair| pair.id.as_str()))?;
     let mut pass = Pass { store, batch_tokens: settings.batch_tokens, progress };
@@ -97,7 +106,8 @@ pub fn evaluate(
         canaries: scored_canaries(checkpoint, input.canaries, &mut pass)?,
         pathways: input.pathways.clone(),
     };
-    measure(&evidence, &settings.bootstrap)
+    let scores = measure(&evidence, &settings.bootstrap)?;
+    Ok(Evaluation { scores, answers: evidence.answers })
 }
 
 /// What each variable of a scenario is to the answer, by scenario and variable.

@@ -29,7 +29,7 @@ pub mod store;
 
 pub use answers::{AnswerTable, Answers};
 pub use error::TrustError;
-pub use evaluate::{EvaluateInput, EvaluateSettings, HeldOutText, evaluate};
+pub use evaluate::{EvaluateInput, EvaluateSettings, Evaluation, HeldOutText, evaluate};
 pub use measure::measure;
 pub use metric::{
     Cause, Evidence, METRICS, Membership, Metric, PathwayEffects, PathwayEvidence, Sample, ScoredCanary, ScoredText,

@@ -3,6 +3,7 @@
 mod compare;
 mod inspect;
 mod report;
+mod run;
 mod score;
 
 use anyhow::Result;
@@ -27,7 +28,9 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
         Verb::Score(args) => score::run(args, format, progress),
         Verb::Compare(args) => compare::run(args, format),
         Verb::Report(args) => report::run(args, format),
-        _ => Ok(()),
+        Verb::Quickstart(args) => run::quickstart(args, format, progress),
+        Verb::Run(args) => run::run(args, format, progress),
+        _ => anyhow::bail!("not yet"),
     }
 }
 

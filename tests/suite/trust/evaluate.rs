@@ -73,7 +73,7 @@ fn every_metric_that_has_evidence_gives_a_value_with_an_interval() {
     let data = Data::of(&["hiring", "tickets", "admissions"], 16);
     let mut store = ScoreStore::in_memory();
     let run = |store: &mut ScoreStore| -> Vec<MetricScore> {
-        evaluate(checkpoint(&model), &data.input(), &settings(), store, &Silent).expect("scores")
+        evaluate(checkpoint(&model), &data.input(), &settings(), store, &Silent).expect("scores").scores
     };
     let scores = run(&mut store);
     let scored = store.len();
@@ -106,7 +106,11 @@ fn every_metric_that_has_evidence_gives_a_value_with_an_interval() {
         assert!(score.estimate.value.is_some_and(f64::is_finite), "{name}: {:?}", score.estimate);
         // The worst of many groups in 16 items: some resamples lack a group, and the score says so.
         let reason = score.estimate.undefined.as_deref().unwrap_or_default();
-        assert!(score.estimate.interval.is_some() || reason.contains("no item is in group"), "{name}: {:?}", score.estimate);
+        assert!(
+            score.estimate.interval.is_some() || reason.contains("no item is in group"),
+            "{name}: {:?}",
+            score.estimate
+        );
         assert_eq!(score.estimate.n, score.items.len(), "{name}");
         assert!(score.items.windows(2).all(|two| two[0].id < two[1].id), "{name}: items in the order of their ids");
     }
@@ -125,7 +129,7 @@ fn sizes_choose_by_id_and_keep_paraphrases_with_their_pairs() {
     let mut data = Data::of(&["hiring"], 12);
     let few = EvaluateSettings { items: Some(5), pairs: Some(4), ..settings() };
     let run = |data: &Data| {
-        evaluate(checkpoint(&model), &data.input(), &few, &mut ScoreStore::in_memory(), &Silent).expect("scores")
+        evaluate(checkpoint(&model), &data.input(), &few, &mut ScoreStore::in_memory(), &Silent).expect("scores").scores
     };
     let scores = run(&data);
     assert_eq!(find(&scores, "accuracy.exact", "hiring/shifted").items.len(), 5);
@@ -170,7 +174,7 @@ fn a_real_model_knows_whose_pronoun_it_is() {
     }
     let input = EvaluateInput { items: items.iter().collect(), ..EvaluateInput::default() };
     let scores =
-        evaluate(checkpoint(&model), &input, &settings(), &mut ScoreStore::in_memory(), &Silent).expect("scores");
+        evaluate(checkpoint(&model), &input, &settings(), &mut ScoreStore::in_memory(), &Silent).expect("scores").scores;
     assert_eq!(value(&scores, "accuracy.exact", "pronoun/train"), 1.0);
     assert!(value(&scores, "calibration.brier", "pronoun/train") < 0.2);
 }

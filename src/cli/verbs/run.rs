@@ -1,0 +1,99 @@
+//! `quickstart` and `run`: the whole loop.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use counterpath::base::{Progress, files};
+use counterpath::pipeline::recipe::{QUICKSTART, Recipe};
+use counterpath::pipeline::{RunFiles, RunRequest, run as run_loop};
+use counterpath::report::terminal;
+use serde_json::json;
+
+use super::super::args::{Quickstart, Run};
+use super::super::load::load_parts;
+use super::{Format, print_json};
+
+/// The loop on the embedded model.
+pub fn quickstart(args: &Quickstart, format: Format, progress: &dyn Progress) -> Result<()> {
+    let mut recipe = Recipe::parse(Path::new("recipes/quickstart.toml"), QUICKSTART)?;
+    recipe.seed = args.seed.unwrap_or(recipe.seed);
+    let job = Job {
+        recipe,
+        written: QUICKSTART.to_owned(),
+        near: None,
+        device: &args.device,
+        output: args.output.clone(),
+        seeds: args.seeds as usize,
+    };
+    job.run(format, progress)
+}
+
+/// The loop from a recipe.
+pub fn run(args: &Run, format: Format, progress: &dyn Progress) -> Result<()> {
+    let mut recipe = Recipe::load(&args.recipe)?;
+    recipe.seed = args.seed.unwrap_or(recipe.seed);
+    if let Some(model) = &args.model {
+        recipe.model.clone_from(model);
+    }
+    let output = args.output.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
+    let job = Job {
+        written: files::read_text(&args.recipe)?,
+        near: args.recipe.parent().map(Path::to_path_buf),
+        recipe,
+        device: &args.device,
+        output,
+        seeds: args.seeds as usize,
+    };
+    job.run(format, progress)
+}
+
+struct Job<'a> {
+    recipe: Recipe,
+    written: String,
+    near: Option<PathBuf>,
+    device: &'a str,
+    output: PathBuf,
+    seeds: usize,
+}
+
+impl Job<'_> {
+    fn run(self, format: Format, progress: &dyn Progress) -> Result<()> {
+        let loaded = load_parts(&self.recipe.model, None, self.device, progress)?;
+        let command: Vec<String> = std::env::args().skip(1).collect();
+        let request = RunRequest {
+            model: loaded.model,
+            source: loaded.source,
+            recipe: self.recipe,
+            written: self.written,
+            near: self.near,
+            output: self.output,
+            seeds: self.seeds,
+            command: format!("counterpath {}", command.join(" ")),
+        };
+        let folder = request.output.display().to_string();
+        let finished = run_loop(&request, progress)
+            .with_context(|| format!("the run in {folder} stopped; what is finished there is kept"))?;
+        print(&finished, format)
+    }
+}
+
+fn print(finished: &RunFiles, format: Format) -> Result<()> {
+    if format == Format::Json {
+        return print_json(&json!({
+            "report": finished.html,
+            "markdown": finished.markdown,
+            "targets": finished.data.summary.targets,
+            "seconds": finished.data.timings.total_seconds(),
+        }));
+    }
+    let width = if std::io::stdout().is_terminal() { terminal_width() } else { 120 };
+    println!("{}", terminal::run(&finished.data, width));
+    println!("report: {}", finished.html.display());
+    Ok(())
+}
+
+/// The terminal's width as the shell exports it.
+fn terminal_width() -> usize {
+    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(120)
+}

@@ -1,0 +1,128 @@
+//! Sweeps that survive a stop: rows go to a journal beside the output as they are finished, and the same command
+//! goes on where it stopped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::MediateError;
+use super::sweep::{Runner, SiteOutcome, SweepRow, SweepSpec, sweep_part};
+use crate::base::digest::Hasher;
+use crate::base::{Digest, files};
+use crate::base::files::Journal;
+use crate::intervene::{Positions, Side, Site, TokenPair};
+use crate::model::LanguageModel;
+
+/// Pairs whose rows are computed and kept together.
+const PAIRS_AT_ONCE: usize = 16;
+
+/// A line of the journal.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Line {
+    /// The request that the rows answer.
+    Request { request: Digest },
+    /// A pair is complete: so many rows stand before this line.
+    Done { done: String, rows: usize },
+    /// A row.
+    Row(Box<SweepRow>),
+}
+
+/// Where the journal of an output stands.
+pub fn journal_path(output: &Path) -> PathBuf {
+    let mut name = output.file_name().unwrap_or_default().to_os_string();
+    name.push(".journal");
+    output.with_file_name(name)
+}
+
+/// Runs a sweep into a JSONL file: one [`SweepRow`] a pair, site and direction, in the order of the pairs. `adapter`
+/// is the digest of the adapter on the model, where there is one. After a stop or a crash the finished pairs are in
+/// [`journal_path`] and the same call goes on behind them; a journal of another request is refused. Gives the runs,
+/// also those of earlier calls.
+pub fn sweep_to_file(
+    runner: Runner<'_>,
+    pairs: &[TokenPair],
+    spec: &SweepSpec,
+    adapter: Option<&Digest>,
+    output: &Path,
+) -> Result<Vec<SiteOutcome>, MediateError> {
+    spec.check(runner.model.architecture())?;
+    let path = journal_path(output);
+    let request = request(runner.model, adapter, pairs, spec)?;
+    let (mut journal, mut rows) = open(&path, &request)?;
+    let finished: BTreeSet<String> = rows.iter().map(|row| row.id.clone()).collect();
+    let left: Vec<(usize, &TokenPair)> =
+        pairs.iter().enumerate().filter(|(_, pair)| !finished.contains(&pair.id)).collect();
+    let open_pairs: Vec<TokenPair> = left.iter().map(|(_, pair)| (*pair).clone()).collect();
+    runner.progress.start("sweep", super::sweep::count(runner, &open_pairs, spec)?);
+    for part in open_pairs.chunks(PAIRS_AT_ONCE) {
+        let runs = sweep_part(runner, part, 0, spec)?;
+        for (number, pair) in part.iter().enumerate() {
+            let mut written = 0;
+            for run in runs.iter().filter(|run| run.pair == number) {
+                let row = SweepRow::new(pair, run, spec.outcome)?;
+                journal.append(&row)?;
+                rows.push(row);
+                written += 1;
+            }
+            journal.append(&Line::Done { done: pair.id.clone(), rows: written })?;
+        }
+    }
+    runner.progress.finish();
+    let places: BTreeMap<&str, usize> = pairs.iter().enumerate().map(|(place, pair)| (pair.id.as_str(), place)).collect();
+    let place = |row: &SweepRow| places.get(row.id.as_str()).copied().unwrap_or_default();
+    rows.sort_by_key(place);
+    files::write_jsonl(output, &rows)?;
+    files::remove(&path)?;
+    Ok(rows.iter().map(|row| run_of(row, place(row))).collect())
+}
+
+/// Opens the journal and gives the rows of finished pairs.
+fn open(path: &Path, request: &Digest) -> Result<(Journal, Vec<SweepRow>), MediateError> {
+    let (mut journal, lines) = Journal::open::<Line>(path)?;
+    let mut rows: Vec<SweepRow> = Vec::new();
+    let mut pending: Vec<SweepRow> = Vec::new();
+    let fresh = lines.is_empty();
+    for line in lines {
+        match line {
+            Line::Request { request: found } if found == *request => {}
+            Line::Request { request: found } => {
+                let (found, asked) = (found.short().to_owned(), request.short().to_owned());
+                return Err(MediateError::OtherSweep { path: path.to_path_buf(), found, asked });
+            }
+            Line::Row(row) => pending.push(*row),
+            // Rows of a pair that was cut off stand before those of the same pair's second run.
+            Line::Done { rows: count, .. } => {
+                let from = pending.len().saturating_sub(count);
+                rows.extend(pending.drain(..).skip(from));
+            }
+        }
+    }
+    if fresh {
+        journal.append(&Line::Request { request: request.clone() })?;
+    }
+    Ok((journal, rows))
+}
+
+/// The digest of everything that the rows depend on.
+fn request(model: &LanguageModel, adapter: Option<&Digest>, pairs: &[TokenPair], spec: &SweepSpec) -> Result<Digest, MediateError> {
+    let mut hasher = Hasher::default();
+    hasher.part("model", model.digest().as_str().as_bytes());
+    hasher.part("adapter", adapter.map(Digest::as_str).unwrap_or_default().as_bytes());
+    hasher.part("sweep", format!("{spec:?}").as_bytes());
+    for pair in pairs {
+        hasher.part("pair", pair.id.as_bytes());
+        for side in [Side::Factual, Side::Counterfactual] {
+            let prompt = pair.side(side);
+            hasher.part("prompt", format!("{:?} {:?} {:?} {:?}", prompt.ids, prompt.answers, prompt.slots, pair.contrast).as_bytes());
+        }
+    }
+    Ok(hasher.finish())
+}
+
+fn run_of(row: &SweepRow, pair: usize) -> SiteOutcome {
+    let positions = row.position.map_or(Positions::All, Positions::Index);
+    let site = Site { kind: row.site, layer: row.layer, positions, head: row.head };
+    SiteOutcome { pair, site, direction: row.direction, base: row.base, source: row.source, patched: row.patched }
+}

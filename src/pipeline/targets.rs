@@ -1,0 +1,303 @@
+//! What was promised before training, held against the records. A target that is missed is printed as FAILED.
+
+use super::population::Population;
+use super::recipe::TargetRecipe;
+use crate::mediate::JointEffects;
+use crate::record::RunRecord;
+use crate::report::{Target, TargetStatus};
+use crate::scenario::TRAIN;
+use crate::stats::{Bootstrap, Estimate, Item, Statistic, equivalence_level, estimate, paired_difference};
+
+/// The records that targets speak of, and how their intervals are made.
+pub struct Judge<'a> {
+    /// The checkpoint before tuning.
+    pub base: &'a RunRecord,
+    /// The arms.
+    pub arms: Vec<&'a RunRecord>,
+    /// The eval sets.
+    pub sets: &'a [Population],
+    /// The margins.
+    pub recipe: &'a TargetRecipe,
+    /// How intervals are made.
+    pub bootstrap: Bootstrap,
+}
+
+/// Metrics of the effect on invariant pairs.
+pub const UNWANTED: [&str; 2] = ["fairness.counterfactual_gap@log_odds", "robustness.counterfactual_gap@log_odds"];
+
+impl Judge<'_> {
+    /// All targets, in the order of importance. `rediscovered` are the joint effects of the pathways that a new search
+    /// found in `causal`.
+    pub fn targets(&self, rediscovered: &[JointEffects]) -> Vec<Target> {
+        let mut targets = vec![
+            self.reduction("causal", "", "The causal adapter removes the effect of spurious changes"),
+            self.reduction("causal", "/paraphrase", "The repair holds on paraphrases that no penalty saw"),
+        ];
+        targets.push(self.rediscovered(rediscovered));
+        targets.push(self.plain_keeps());
+        targets.push(self.pathway_beats_random());
+        targets.push(self.sensitivity());
+        targets.push(self.shifted_accuracy());
+        targets.extend(self.training_accuracy());
+        targets
+    }
+
+    fn arm(&self, name: &str) -> Option<&RunRecord> {
+        self.arms.iter().copied().find(|arm| arm.name == name)
+    }
+
+    fn seeded(&self, name: &str) -> Bootstrap {
+        Bootstrap { seed: self.bootstrap.seed.fork("targets").fork(name), ..self.bootstrap }
+    }
+
+    /// The items of `metrics` over all eval sets in the training environment, ids and clusters made unique by set;
+    /// `suffix` chooses paraphrases.
+    fn items(&self, record: &RunRecord, metrics: &[&str], environment: &str, suffix: &str) -> Vec<Item> {
+        let wanted: Vec<String> = self.sets.iter().map(|set| format!("{}/{environment}{suffix}", set.id)).collect();
+        let scores = record.scores.iter();
+        let scores = scores.filter(|score| metrics.contains(&score.metric.as_str()) && wanted.contains(&score.population));
+        let unique = |score: &crate::stats::MetricScore, item: &Item| Item {
+            id: format!("{}|{}", score.metric, item.id),
+            cluster: format!("{}|{}", score.population, item.cluster),
+            ..item.clone()
+        };
+        scores.flat_map(|score| score.items.iter().map(move |item| unique(score, item))).collect()
+    }
+
+    /// Mean |effect| in `record` over mean |effect| in the base.
+    fn left(&self, arm: &RunRecord, suffix: &str) -> Estimate {
+        let before = self.items(self.base, &UNWANTED, TRAIN, suffix);
+        let after = self.items(arm, &UNWANTED, TRAIN, suffix);
+        let share = |item: &Item| {
+            let base = before.iter().find(|other| other.id == item.id)?;
+            Some(Item { value: item.value.abs(), weight: Some(base.value.abs()), ..item.clone() })
+        };
+        let items: Vec<Item> = after.iter().filter_map(share).collect();
+        estimate(&items, &Statistic::Ratio, &self.seeded(&format!("left {} {suffix}", arm.name)))
+    }
+
+    fn reduction(&self, arm: &str, suffix: &str, claim: &str) -> Target {
+        let wanted = self.recipe.effect_reduction;
+        let criterion = format!("mean |log-odds effect| over invariant pairs falls by at least {:.0} %", 100.0 * wanted);
+        let Some(record) = self.arm(arm) else { return untested(claim, criterion, arm) };
+        let left = self.left(record, suffix);
+        Target {
+            claim: claim.into(),
+            criterion,
+            measured: format!("{} of the base's effect is left", share_text(&left)),
+            status: at_most(&left, 1.0 - wanted),
+            detail: self.by_set(record, suffix),
+        }
+    }
+
+    /// Mean |effect| before and after, eval set by eval set.
+    fn by_set(&self, record: &RunRecord, suffix: &str) -> String {
+        let mean = |record: &RunRecord, metric: &str, population: &str| {
+            record.score(metric, population).and_then(|score| score.estimate.value)
+        };
+        let mut lines = Vec::new();
+        for set in self.sets {
+            let population = format!("{}/{TRAIN}{suffix}", set.id);
+            for metric in UNWANTED {
+                let before = mean(self.base, metric, &population);
+                if let (Some(before), Some(after)) = (before, mean(record, metric, &population)) {
+                    lines.push(format!("{}: {before:.2} → {after:.2} nats", set.id));
+                }
+            }
+        }
+        lines.join("; ")
+    }
+
+    fn rediscovered(&self, joints: &[JointEffects]) -> Target {
+        let claim = "No other sites carry the effect instead";
+        let allowed = 1.0 - self.recipe.effect_reduction;
+        let criterion = format!(
+            "effect through a pathway searched anew in the causal checkpoint at most {:.0} % of the base's total effect",
+            100.0 * allowed
+        );
+        if self.arm("causal").is_none() {
+            return untested(claim, criterion, "causal");
+        }
+        let before = self.items(self.base, &UNWANTED, TRAIN, "");
+        let total = |id: &str| before.iter().find(|item| item.id.ends_with(&format!("|{id}"))).map(|item| item.value.abs());
+        let share = |item: &Item| Some(Item { value: item.value.abs(), weight: Some(total(&item.id)?), ..item.clone() });
+        let items: Vec<Item> = joints.iter().flat_map(JointEffects::carried).filter_map(|item| share(&item)).collect();
+        if items.is_empty() {
+            let measured = "the new search found no site with a significant effect".into();
+            let (claim, detail) = (claim.into(), String::new());
+            return Target { claim, criterion, measured, status: TargetStatus::Met, detail };
+        }
+        let left = estimate(&items, &Statistic::Ratio, &self.seeded("rediscovered"));
+        Target {
+            claim: claim.into(),
+            criterion,
+            measured: format!("{} of the base's effect", share_text(&left)),
+            status: at_most(&left, allowed),
+            detail: format!("mean |effect| carried by the rediscovered sites, {} pairs", items.len()),
+        }
+    }
+
+    fn plain_keeps(&self) -> Target {
+        let claim = "Tuning alone does not remove it";
+        let allowed = 1.0 - self.recipe.effect_reduction;
+        let criterion = format!("the plain adapter keeps more than {:.0} % of the base's effect", 100.0 * allowed);
+        let Some(record) = self.arm("plain") else { return untested(claim, criterion, "plain") };
+        let left = self.left(record, "");
+        let status = match (left.value, left.interval) {
+            (_, Some(interval)) if interval.low > allowed => TargetStatus::Met,
+            (Some(value), _) if value <= allowed => TargetStatus::Failed,
+            _ => TargetStatus::Undecided,
+        };
+        let measured = format!("{} of the base's effect is left", share_text(&left));
+        Target { claim: claim.into(), criterion, measured, status, detail: self.by_set(record, "") }
+    }
+
+    fn pathway_beats_random(&self) -> Target {
+        let claim = "The penalty works because of where it is put";
+        let criterion = "the pathway adapter's mean |effect| is below the random-sites adapter's".to_owned();
+        let (Some(pathway), Some(random)) = (self.arm("pathway"), self.arm("random_sites")) else {
+            return untested(claim, criterion, "pathway or random_sites");
+        };
+        let items = |record| self.items(record, &UNWANTED, TRAIN, "");
+        let detail = format!(
+            "left of the base's effect: pathway {}, random sites {}",
+            share_text(&self.left(pathway, "")),
+            share_text(&self.left(random, ""))
+        );
+        self.difference(claim, criterion, (&items(pathway), &items(random)), &Statistic::MeanAbsolute, |_, high| high < 0.0, "nats, pathway less random sites", detail)
+    }
+
+    fn sensitivity(&self) -> Target {
+        let claim = "The answer still follows its legitimate causes";
+        let margin = self.recipe.sensitivity_margin;
+        let criterion = format!("the share of follow pairs answered as the mechanism asks falls by less than {margin}");
+        let Some(causal) = self.arm("causal") else { return untested(claim, criterion, "causal") };
+        let items = |record| self.items(record, &["sensitivity.follow_rate"], TRAIN, "");
+        let detail = "margin fixed in the recipe before training; a rise is no harm".to_owned();
+        self.margin_difference(claim, criterion, (&items(causal), &items(self.base)), margin, detail)
+    }
+
+    fn shifted_accuracy(&self) -> Target {
+        let claim = "Where the shortcut misleads, the causal adapter is right more often";
+        let criterion = "accuracy in the shifted environments rises".to_owned();
+        let Some(causal) = self.arm("causal") else { return untested(claim, criterion, "causal") };
+        let environments: Vec<String> = self.sets.iter().filter_map(|set| set.scenario.as_ref()).flat_map(|scenario| scenario.environments()).filter(|name| name != TRAIN).collect();
+        let items = |record: &RunRecord| {
+            let mut unique: Vec<Item> = Vec::new();
+            for environment in &environments {
+                for item in self.items(record, &["accuracy.exact"], environment, "") {
+                    if !unique.iter().any(|known| known.id == item.id) {
+                        unique.push(item);
+                    }
+                }
+            }
+            unique
+        };
+        let (after, before) = (items(causal), items(self.base));
+        let mean = |items: &[Item]| items.iter().map(|item| item.value).sum::<f64>() / items.len().max(1) as f64;
+        let detail = format!("{:.3} → {:.3}", mean(&before), mean(&after));
+        self.difference(claim, criterion, (&after, &before), &Statistic::Mean, |low, _| low > 0.0, "accuracy", detail)
+    }
+
+    /// Accuracy where the shortcut holds, eval set by eval set: it may fall as far as the shortcut was worth.
+    fn training_accuracy(&self) -> Vec<Target> {
+        let mut targets = Vec::new();
+        for set in self.sets {
+            let Some(worth) = set.scenario.as_ref().and_then(|scenario| scenario.shortcut_worth(0, TRAIN)) else { continue };
+            let claim = format!("{}: accuracy where the shortcut holds falls no further than the shortcut was worth", set.id);
+            let margin = worth + self.recipe.accuracy_margin;
+            let criterion = format!(
+                "accuracy in the training environment falls by less than {margin:.3} (worth of the shortcut {worth:.3}, exact from the scenario, and {} for chance)",
+                self.recipe.accuracy_margin
+            );
+            let Some(causal) = self.arm("causal") else {
+                targets.push(untested(&claim, criterion, "causal"));
+                continue;
+            };
+            let population = format!("{}/{TRAIN}", set.id);
+            let items = |record: &RunRecord| record.score("accuracy.exact", &population).map(|score| score.items.clone()).unwrap_or_default();
+            let mean = |record: &RunRecord| record.score("accuracy.exact", &population).and_then(|score| score.estimate.value).unwrap_or(f64::NAN);
+            let detail = format!("{:.3} → {:.3}", mean(self.base), mean(causal));
+            targets.push(self.margin_difference(&claim, criterion, (&items(causal), &items(self.base)), margin, detail));
+        }
+        targets
+    }
+
+    /// Met where the lower bound of the 1 − 2α interval of the difference is above −`margin`.
+    fn margin_difference(&self, claim: &str, criterion: String, items: (&[Item], &[Item]), margin: f64, detail: String) -> Target {
+        let level = equivalence_level(1.0 - self.bootstrap.level);
+        let bootstrap = Bootstrap { level, ..self.seeded(claim) };
+        let judged = |low: f64, _: f64| low > -margin;
+        difference(&bootstrap, claim, criterion, items, &Statistic::Mean, judged, "share", detail)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn difference(
+        &self,
+        claim: &str,
+        criterion: String,
+        items: (&[Item], &[Item]),
+        statistic: &Statistic,
+        judged: impl Fn(f64, f64) -> bool,
+        unit: &str,
+        detail: String,
+    ) -> Target {
+        difference(&self.seeded(claim), claim, criterion, items, statistic, judged, unit, detail)
+    }
+}
+
+/// A paired difference as a target; `judged` says of its interval whether the target is met.
+#[allow(clippy::too_many_arguments)]
+fn difference(
+    bootstrap: &Bootstrap,
+    claim: &str,
+    criterion: String,
+    (first, second): (&[Item], &[Item]),
+    statistic: &Statistic,
+    judged: impl Fn(f64, f64) -> bool,
+    unit: &str,
+    detail: String,
+) -> Target {
+    let claim = claim.to_owned();
+    let paired = match paired_difference(first, second, statistic, bootstrap) {
+        Ok(paired) => paired.difference,
+        Err(error) => {
+            return Target { claim, criterion, measured: error.to_string(), status: TargetStatus::Undecided, detail };
+        }
+    };
+    let (measured, status) = match (paired.value, paired.interval) {
+        (Some(value), Some(interval)) => {
+            // A target is a promise: what the interval does not show is missed.
+            let met = judged(interval.low, interval.high);
+            let status = if met { TargetStatus::Met } else { TargetStatus::Failed };
+            let level = 100.0 * interval.level;
+            (format!("{value:+.3} {unit} [{:+.3}, {:+.3}] ({level:.0} %)", interval.low, interval.high), status)
+        }
+        _ => (paired.undefined.unwrap_or_else(|| "undefined".into()), TargetStatus::Undecided),
+    };
+    Target { claim, criterion, measured, status, detail }
+}
+
+fn untested(claim: &str, criterion: String, arm: &str) -> Target {
+    let measured = format!("the run has no arm {arm}");
+    Target { claim: claim.into(), criterion, measured, status: TargetStatus::Undecided, detail: String::new() }
+}
+
+fn at_most(left: &Estimate, allowed: f64) -> TargetStatus {
+    match (left.value, left.interval) {
+        (_, Some(interval)) if interval.high <= allowed => TargetStatus::Met,
+        (Some(value), _) if value > allowed => TargetStatus::Failed,
+        (Some(_), _) => TargetStatus::Undecided,
+        (None, _) => TargetStatus::Undecided,
+    }
+}
+
+fn share_text(share: &Estimate) -> String {
+    match (share.value, share.interval) {
+        (Some(value), Some(interval)) => {
+            format!("{:.1} % [{:.1}, {:.1}]", 100.0 * value, 100.0 * interval.low, 100.0 * interval.high)
+        }
+        (Some(value), None) => format!("{:.1} %", 100.0 * value),
+        (None, _) => share.undefined.clone().unwrap_or_else(|| "undefined".into()),
+    }
+}
