@@ -3,7 +3,9 @@
 #[cfg(feature = "hub")]
 mod hub;
 mod intervene;
+mod gradients;
 mod layering;
+mod model_errors;
 mod parity;
 mod peft;
 mod real_models;
@@ -11,6 +13,7 @@ mod scenario;
 mod report;
 mod shared;
 mod stories;
+mod small;
 mod stats;
 mod tiny;
 mod trust;
