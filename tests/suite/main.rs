@@ -2,19 +2,19 @@
 
 #[cfg(feature = "hub")]
 mod hub;
-mod intervene;
 mod gradients;
+mod intervene;
 mod layering;
 mod model_errors;
 mod parity;
 mod peft;
 mod real_models;
-mod scenario;
 mod report;
+mod scenario;
 mod shared;
-mod stories;
 mod small;
 mod stats;
+mod stories;
 mod tiny;
 mod trust;
 mod tune;
