@@ -2,8 +2,8 @@
 
 #[cfg(feature = "hub")]
 mod hub;
-mod intervene;
 mod gradients;
+mod intervene;
 mod layering;
 mod model_errors;
 mod parity;
@@ -14,6 +14,7 @@ mod scenario;
 mod shared;
 mod small;
 mod stats;
+mod stories;
 mod tiny;
 mod trust;
 mod tune;
