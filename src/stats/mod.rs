@@ -4,6 +4,7 @@
 pub mod auc;
 pub mod binomial;
 pub mod bootstrap;
+pub mod calibration;
 mod draws;
 pub mod errors;
 mod form;
@@ -17,12 +18,14 @@ pub mod permutation;
 pub mod power;
 pub mod python_random;
 pub mod result;
+pub mod roc;
 pub mod seeds;
 pub mod statistic;
 
 pub use auc::{Delong, DelongDifference, delong};
 pub use binomial::{mcnemar_exact, wilson};
 pub use bootstrap::{Bootstrap, Distribution, estimate};
+pub use calibration::calibration_error_by_mass;
 pub use errors::{ErrorKind, clustered_mean, pooled, standard_error};
 pub use harness::{HarnessAggregation, harness_bootstrap};
 pub use joint::{JointMetric, joint_replicates};
@@ -36,5 +39,6 @@ pub use result::{
     Check, Direction, Effect, EffectGrid, EffectKind, EffectScale, Estimate, Interval, Item, MetricScore, Objective,
     PatchDirection, Pathway, Refutation, Regime, SiteEffect, Statistic,
 };
+pub use roc::{FprLimit, Roc, RocPoint};
 pub use seeds::{two_level, two_level_difference};
 pub use statistic::Undefined;

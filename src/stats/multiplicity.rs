@@ -56,6 +56,13 @@ mod tests {
     }
 
     #[test]
+    fn adjusted_values_never_fall_where_p_rises() {
+        // By hand: 3·0.03/2 = 0.045 may not exceed its right neighbour 0.04; and 1·0.03 may not fall below 2·0.02.
+        close(&benjamini_hochberg(&[0.01, 0.03, 0.04]), &[0.03, 0.04, 0.04]);
+        close(&holm(&[0.01, 0.03, 0.02]), &[0.03, 0.04, 0.04]);
+    }
+
+    #[test]
     fn order_is_kept_and_nan_left_out() {
         close(&holm(&[0.5, 0.01]), &[0.5, 0.02]);
         close(&benjamini_hochberg(&[0.5, 0.01]), &[0.5, 0.02]);

@@ -228,6 +228,11 @@ mod tests {
         let items = vec![item(0, 0.5, Some(1.0), None), item(1, 0.1, Some(0.0), None)];
         let value = Statistic::CalibrationError { bins: 2 }.evaluate(&items).expect("defined");
         assert!((value - 0.2).abs() < 1e-12, "{value}");
+        // 0.07 · 100 rounds to 7.000000000000001, and yet 0.07 is the upper edge of bin 7: with 0.065 in it, the errors
+        // of one bin cancel.
+        let rounding = vec![item(0, 0.07, Some(1.0), None), item(1, 0.065, Some(0.0), None)];
+        let value = Statistic::CalibrationError { bins: 100 }.evaluate(&rounding).expect("defined");
+        assert!((value - (1.0 - 0.135) / 2.0).abs() < 1e-12, "{value}");
         let edges = vec![item(0, 0.0, Some(0.0), None), item(1, 1.0, Some(1.0), None)];
         assert_eq!(Statistic::CalibrationError { bins: 2 }.evaluate(&edges), Ok(0.0));
     }

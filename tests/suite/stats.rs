@@ -2,9 +2,10 @@
 
 use counterpath::base::{Seed, seed};
 use counterpath::stats::{
-    Bootstrap, Estimate, Interval, Item, Statistic, clustered_mean, delong, estimate, odds, odds_ratio_effect,
-    paired_difference, sign_flip, two_level, wilson,
+    Bootstrap, Estimate, Interval, Item, Roc, RocPoint, Statistic, benjamini_hochberg, clustered_mean, delong,
+    estimate, holm, odds, odds_ratio_effect, paired_difference, sign_flip, two_level, wilson,
 };
+use proptest::prelude::*;
 use serde_json::Value;
 
 use super::shared::{json, shared_dir};
@@ -63,6 +64,12 @@ fn the_cluster_bootstrap_covers_what_it_promises() {
     nominal("ratio", coverage("ratio", 5.0 / 7.0, of(Statistic::Ratio, 0.0)));
     let difference = Statistic::GroupDifference { minuend: "in".into(), subtrahend: "out".into() };
     nominal("group difference", coverage("group difference", 0.5, of(difference, 0.5)));
+    // Cluster effects and noise have expectation 0 on the scale of the ratio, whose exponent is taken.
+    nominal("exp ratio", coverage("exp ratio", (5.0f64 / 7.0).exp(), of(Statistic::ExpRatio, 0.0)));
+    // The group "out" is the worst by 0.5: its mean is 1.
+    nominal("worst group", coverage("worst group", 1.0, of(Statistic::WorstGroup, 0.5)));
+    // |N(1, 2)| has the mean 2/√π · e^(−1/4) + 2Φ(1/√2) − 1.
+    nominal("mean absolute", coverage("mean absolute", 1.399_282_5, of(Statistic::MeanAbsolute, 0.0)));
     // Scores of variance 2, one apart: Φ(1/2) between clusters, Φ(1/√2) in the 1/40 of pairs within one.
     nominal("auc", coverage("auc", 0.6932, of(Statistic::Auc { positive: "in".into() }, 1.0)));
 }
@@ -166,6 +173,73 @@ fn sign_flips_reject_a_true_null_as_often_as_they_say() {
     // 800 tests at 0.05 have a standard error of 0.0077.
     assert!((0.027..0.073).contains(&by_cluster), "{by_cluster}");
     assert!(by_item > 0.18, "flipping items of one cluster apart is no test: {by_item}");
+}
+
+proptest! {
+    /// Adjusting never makes a p-value smaller, Holm is at least as strict as Benjamini–Hochberg, and both keep order.
+    #[test]
+    fn adjusted_p_values_are_ordered(p in prop::collection::vec(0.0f64..=1.0, 0..30)) {
+        let (strict, lenient) = (holm(&p), benjamini_hochberg(&p));
+        for (index, ((&p_i, &h), &q)) in p.iter().zip(&strict).zip(&lenient).enumerate() {
+            prop_assert!(p_i <= q + 1e-15 && q <= h + 1e-15 && h <= 1.0);
+            for other in index..p.len() {
+                prop_assert!((p_i < p[other]) <= (h <= strict[other] && q <= lenient[other]));
+            }
+        }
+    }
+
+    /// Reversing the scores mirrors an AUC; a strictly increasing map leaves it; it is the area under the points.
+    #[test]
+    fn auc_is_a_rank_statistic(scores in prop::collection::vec((0u8..12, any::<bool>()), 2..60)) {
+        let auc = |map: fn(f64) -> f64| {
+            let item = |(id, &(score, positive)): (usize, &(u8, bool))| Item {
+                id: id.to_string(),
+                cluster: (id % 7).to_string(),
+                value: map(f64::from(score)),
+                group: Some(positive.to_string()),
+                weight: None,
+            };
+            let items: Vec<Item> = scores.iter().enumerate().map(item).collect();
+            Statistic::Auc { positive: "true".into() }.evaluate(&items).ok()
+        };
+        let side = |wanted: bool| -> Vec<f64> {
+            scores.iter().filter(|(_, positive)| *positive == wanted).map(|(score, _)| f64::from(*score)).collect()
+        };
+        let (plain, roc) = (auc(|score| score), Roc::new(&side(true), &side(false)));
+        prop_assert_eq!(plain, auc(|score| score.exp()));
+        prop_assert_eq!(plain.is_some(), roc.is_some());
+        if let (Some(plain), Some(mirrored), Some(roc)) = (plain, auc(|score| -score), roc) {
+            prop_assert!((plain + mirrored - 1.0).abs() < 1e-12);
+            let strip = |pair: &[RocPoint]| (pair[1].fpr - pair[0].fpr) * (pair[1].tpr + pair[0].tpr) / 2.0;
+            prop_assert!((roc.points().windows(2).map(strip).sum::<f64>() - plain).abs() < 1e-12);
+        }
+    }
+
+    /// An interval moves with its data: shifting every value shifts value and interval, and the items' order is nothing.
+    #[test]
+    fn intervals_are_equivariant(values in prop::collection::vec(-5.0f64..5.0, 8..40), shift in -3.0f64..3.0) {
+        let items = |shift: f64, reverse: bool| {
+            let item = |(id, &value): (usize, &f64)| Item {
+                id: format!("{id:02}"),
+                cluster: (id / 2).to_string(),
+                value: value + shift,
+                group: None,
+                weight: None,
+            };
+            let mut items: Vec<Item> = values.iter().enumerate().map(item).collect();
+            if reverse {
+                items.reverse();
+            }
+            items
+        };
+        let bootstrap = Bootstrap { replicates: 200, level: 0.9, seed: Seed::new(1) };
+        let of = |items: Vec<Item>| estimate(&items, &Statistic::Mean, &bootstrap);
+        let (plain, moved, reversed) = (of(items(0.0, false)), of(items(shift, false)), of(items(0.0, true)));
+        let (a, b, c) = (plain.interval.unwrap(), moved.interval.unwrap(), reversed.interval.unwrap());
+        prop_assert!((b.low - a.low - shift).abs() < 1e-9 && (b.high - a.high - shift).abs() < 1e-9);
+        prop_assert!((c.low - a.low).abs() < 1e-9 && (c.high - a.high).abs() < 1e-9);
+        prop_assert!(a.low <= a.high);
+    }
 }
 
 fn number(value: &Value, field: &str) -> f64 {
