@@ -4,6 +4,7 @@
 mod hub;
 mod intervene;
 mod layering;
+mod mediate;
 mod parity;
 mod peft;
 mod real_models;
