@@ -29,14 +29,16 @@ fn bootstrap() -> Bootstrap {
     Bootstrap { replicates: 500, level: 0.95, seed: Seed::new(5) }
 }
 
-/// Prompts `<s> the NAME word word is AGE cue` in three wordings, with another name on the counterfactual side.
+/// Prompts like `<s> the NAME word word AGE cue` in three wordings. The first half of `names` is one value of the
+/// variable behind the name, the second half the other; the counterfactual side has a name of the other value.
 fn pairs(n: usize, names: std::ops::Range<u32>, seed: u64, answers: [&[u32]; 2]) -> Vec<TokenPair> {
     let mut rng = Seed::new(seed).rng();
     let mut draw = |range: &std::ops::Range<u32>| range.start + index(&mut rng, range.len()) as u32;
     (0..n)
         .map(|number| {
             let wording = number % 3;
-            let (low, high) = (names.start..names.start + 4, names.start + 4..names.end);
+            let middle = (names.start + names.end) / 2;
+            let (low, high) = (names.start..middle, middle..names.end);
             let (a, b) = (draw(&low), draw(&high));
             let (age, forward) = (draw(&(30..32)), number % 2 == 0);
             let side = |name: u32| {
@@ -343,7 +345,9 @@ fn positions_are_pooled_by_landmark() {
 #[test]
 fn refuters_pass_on_the_pathway_and_fail_beside_it() {
     let model = planted_model(17, &[(0, 2), (1, 0)]);
-    let pairs = plain_pairs(36, 13);
+    // One name a value, so that a donor with the same value brings the same name.
+    let mut pairs = pairs(36, 15..17, 13, [&[3], &[4]]);
+    pairs.iter_mut().for_each(|pair| pair.cluster.clone_from(&pair.id));
     let spec = RefuteSpec { population: "toy", draws: 3, bootstrap: bootstrap(), seed: Seed::new(3) };
     let names = ["placebo position", "placebo sites", "shuffled pairs", "random direction"];
     let right = refute(runner(&model), &pairs, &[Site::of_head(0, 2), Site::of_head(1, 0)], &spec).expect("refuters");
