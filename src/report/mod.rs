@@ -14,10 +14,11 @@ mod markdown;
 mod number;
 mod sections;
 pub mod terminal;
+mod words;
 
 pub use data::{
-    Arm, Canary, EdgeKind, ExampleKind, ExamplePair, ExampleResponse, GraphEdge, GraphNode, Headline, HeadlineRole, ReportGraph,
-    RunSummary, SUMMARY_SCHEMA, Target, TargetStatus, TrainingCurve,
+    Arm, Canary, EdgeKind, ExampleKind, ExamplePair, ExampleResponse, GraphEdge, GraphNode, Headline, HeadlineRole,
+    ReportGraph, RunSummary, SUMMARY_SCHEMA, Target, TargetStatus, TrainingCurve,
 };
 pub use folder::ReportData;
 

@@ -35,7 +35,7 @@ impl Scale {
 pub(super) fn unit_in_words(unit: &str) -> &str {
     match unit {
         "share" | "probability" => "%",
-                "perplexity a token" => "per token",
+        "perplexity a token" => "per token",
         "" | "1" => "no unit",
         other => other,
     }
@@ -219,7 +219,9 @@ mod tests {
     fn what_is_not_a_number_is_never_printed_as_one() {
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let mut broken = estimate(bad, bad, 1.0);
-            for text in [fixed(bad, 2), significant(bad), percent(bad), p_value(bad), seconds(bad), value(&broken, "nats")] {
+            for text in
+                [fixed(bad, 2), significant(bad), percent(bad), p_value(bad), seconds(bad), value(&broken, "nats")]
+            {
                 assert_eq!(text, "undefined");
             }
             broken.undefined = Some("the loss overflowed".into());

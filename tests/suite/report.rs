@@ -22,7 +22,9 @@ fn visible(html: &str) -> String {
 #[test]
 fn the_page_needs_nothing_from_anywhere() {
     let html = report::html(&sample::data());
-    for wanted in ["http://", "https://", "src=", "@import", "url(", "<iframe", "<object", "<embed", "fetch(", "XMLHttpRequest"] {
+    for wanted in
+        ["http://", "https://", "src=", "@import", "url(", "<iframe", "<object", "<embed", "fetch(", "XMLHttpRequest"]
+    {
         assert!(!html.contains(wanted), "the page contains {wanted}");
     }
     for link in html.match_indices("href=").map(|(at, _)| &html[at + 6..at + 12]) {
@@ -80,7 +82,8 @@ fn undefined_values_give_their_reasons_and_nothing_is_nan() {
     data.summary.examples[0].responses[0].factual = vec![f64::NAN, 0.5];
     data.summary.examples[0].responses[0].effect = Some(f64::NEG_INFINITY);
     data.records[0].grids[0].values[0][1] = Some(f64::NAN);
-    let texts = [visible(&report::html(&data)), report::markdown(&data), report::terminal::scores(&data.records[0], 90)];
+    let texts =
+        [visible(&report::html(&data)), report::markdown(&data), report::terminal::scores(&data.records[0], 90)];
     for text in &texts {
         assert!(text.contains("no prompt had a label"));
         let words = text.split(|c: char| !c.is_alphanumeric());
@@ -93,7 +96,8 @@ fn undefined_values_give_their_reasons_and_nothing_is_nan() {
 fn the_page_is_accessible() {
     let html = report::html(&sample::data());
     assert!(html.contains("<html lang=\"en\">") && html.contains("name=\"viewport\""));
-    let pictures: Vec<&str> = html.split("<svg ").skip(1).map(|rest| rest.split('>').next().unwrap_or_default()).collect();
+    let pictures: Vec<&str> =
+        html.split("<svg ").skip(1).map(|rest| rest.split('>').next().unwrap_or_default()).collect();
     assert!(pictures.len() > 20);
     for picture in pictures {
         assert!(picture.contains("aria-labelledby=") || picture.contains("aria-hidden="), "{picture}");
@@ -158,7 +162,11 @@ fn a_report_of_little_still_reads() {
     record.pathways.clear();
     record.checks.clear();
     record.refutations.clear();
-    for data in [ReportData::default(), ReportData::of_records(vec![record]), ReportData::of_records((0..3).map(sample::record).collect())] {
+    for data in [
+        ReportData::default(),
+        ReportData::of_records(vec![record]),
+        ReportData::of_records((0..3).map(sample::record).collect()),
+    ] {
         let html = report::html(&data);
         assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>"));
         assert!(report::markdown(&data).starts_with("# "));

@@ -70,7 +70,12 @@ fn line_in_words(line: &Curve) -> String {
     match (finite.next(), line.points.iter().rev().find(|(_, value)| value.is_finite())) {
         (Some((_, first)), Some((step, last))) => {
             let how = if line.trained { "" } else { ", not trained on" };
-            format!("{} from {} to {} at step {step}{how}", line.label, number::significant(*first), number::significant(*last))
+            format!(
+                "{} from {} to {} at step {step}{how}",
+                line.label,
+                number::significant(*first),
+                number::significant(*last)
+            )
         }
         _ => format!("{}: no finite value", line.label),
     }

@@ -2,8 +2,9 @@
 
 use super::{View, estimate_cell, optional_cell, paragraph, titled};
 use crate::report::document::{Block, Cell, Column, Section, Table, Tone};
-use crate::report::glossary::{Glossary, plain, population_in_words};
+use crate::report::glossary::Glossary;
 use crate::report::number;
+use crate::report::words::{plain, population_in_words};
 
 pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Section> {
     let mut blocks = Vec::new();
@@ -35,7 +36,11 @@ fn refutations(view: &View<'_>) -> Table {
         arm.record.refutations.iter().map(|refuter| {
             let (tone, word) = if refuter.passed { (Tone::Good, "survived") } else { (Tone::Bad, "REFUTED") };
             vec![
-                Cell::new(plain(&refuter.name)).with(format!("{} · {}", population_in_words(&refuter.population), refuter.detail)),
+                Cell::new(plain(&refuter.name)).with(format!(
+                    "{} · {}",
+                    population_in_words(&refuter.population),
+                    refuter.detail
+                )),
                 Cell::new(arm.label()),
                 estimate_cell(&refuter.estimate, "nats"),
                 optional_cell(refuter.finding.as_ref(), "nats"),

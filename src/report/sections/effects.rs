@@ -1,8 +1,9 @@
 //! Total, direct and indirect effects, arm by arm.
 
-use super::{View, distinct, optional_cell, paragraph, titled, set_of};
+use super::{View, distinct, optional_cell, paragraph, set_of, titled};
 use crate::report::document::{Block, Cell, Column, Section, Table};
-use crate::report::glossary::{Glossary, capitalised, population_in_words, site_in_words};
+use crate::report::glossary::Glossary;
+use crate::report::words::{capitalised, population_in_words, site_in_words};
 use crate::stats::{Effect, EffectKind, EffectScale, Regime};
 
 pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Section> {
@@ -16,7 +17,8 @@ pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Sectio
          effect; the two sides come from separately executed runs, so that a mistake in the machinery would show (see the \
          checks below).",
     ));
-    let (shown, folded): (Vec<_>, Vec<_>) = effects.into_iter().partition(|effect| effect.scale == EffectScale::LogOdds);
+    let (shown, folded): (Vec<_>, Vec<_>) =
+        effects.into_iter().partition(|effect| effect.scale == EffectScale::LogOdds);
     blocks.extend(tables(view, &shown));
     if !folded.is_empty() {
         blocks.push(Block::Details("The same effects on other scales".to_owned(), tables(view, &folded)));
@@ -49,7 +51,8 @@ fn tables(view: &View<'_>, effects: &[&Effect]) -> Vec<Block> {
                 rows.push(vec![Cell::new(population_in_words(group))]);
                 rows.extend(own.iter().filter(|effect| effect.population == group).map(|effect| row(view, effect)));
             }
-            let columns = std::iter::once(Column::text("effect")).chain(view.columns().into_iter().map(|arm| Column::number(arm.label())));
+            let columns = std::iter::once(Column::text("effect"))
+                .chain(view.columns().into_iter().map(|arm| Column::number(arm.label())));
             Block::Table(Table { caption: capitalised(set), columns: columns.collect(), rows })
         })
         .collect()

@@ -1,9 +1,10 @@
 //! Where in the network the effects live: heat maps before and after.
 
-use super::{ArmView, View, distinct, paragraph, titled};
+use super::{ArmView, View, distinct, paragraph, picture_note, titled};
 use crate::report::document::{Block, Figure, Section};
 use crate::report::figure::Heat;
-use crate::report::glossary::{Glossary, capitalised, population_in_words};
+use crate::report::glossary::Glossary;
+use crate::report::words::{capitalised, population_in_words};
 use crate::stats::EffectGrid;
 
 /// At most so many maps stand open; the others are folded.
@@ -18,14 +19,17 @@ pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Sectio
     }
     let mut blocks: Vec<Block> = glossary.introduce(&["site", "direction", "q-value"]).into_iter().collect();
     blocks.push(paragraph(
-        "Each cell is one site: its activation was exchanged between the two prompts of a pair, and the number is the mean \
-         movement of the answer's log-odds in nats. Orange: the site carries the effect; violet: it works against it; a dot \
-         marks a q-value below 0.05. Maps of the same sweep share one colour scale, so that a faded map after tuning \
-         means a smaller effect.",
+        "Each cell is one site: its activation was exchanged between the two prompts of a pair, and the number is the \
+         mean movement of the answer's log-odds in nats.",
+    ));
+    blocks.push(picture_note(
+        "Orange: the site carries the effect; violet: it works against it; a dot marks a q-value below 0.05. Maps of the \
+         same sweep share one colour scale, so that a faded map after tuning means a smaller effect.",
     ));
     let (shown, folded): (Vec<&str>, Vec<&str>) = preferred(&titles);
     let first: Vec<ArmView<'_>> = std::iter::once(base).chain(focus).collect();
-    let rest: Vec<ArmView<'_>> = view.arms.iter().filter(|arm| first.iter().all(|own| own.index != arm.index)).copied().collect();
+    let rest: Vec<ArmView<'_>> =
+        view.arms.iter().filter(|arm| first.iter().all(|own| own.index != arm.index)).copied().collect();
     blocks.extend(shown.iter().flat_map(|title| figures(view, title, &first)));
     let other_sweeps: Vec<Block> = folded.iter().flat_map(|title| figures(view, title, &first)).collect();
     let other_arms: Vec<Block> = titles.iter().flat_map(|title| figures(view, title, &rest)).collect();
@@ -89,7 +93,13 @@ fn sweep_in_words(title: &str) -> String {
 }
 
 fn strongest(grid: &EffectGrid) -> f64 {
-    grid.values.iter().flatten().flatten().filter(|value| value.is_finite()).map(|value| value.abs()).fold(0.0, f64::max)
+    grid.values
+        .iter()
+        .flatten()
+        .flatten()
+        .filter(|value| value.is_finite())
+        .map(|value| value.abs())
+        .fold(0.0, f64::max)
 }
 
 fn axes(title: &str) -> (String, String) {

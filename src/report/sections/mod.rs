@@ -15,8 +15,9 @@ mod training;
 
 use super::document::{Block, Cell, Document, Inline, Section, Tone};
 use super::folder::ReportData;
-use super::glossary::{Glossary, plain};
+use super::glossary::Glossary;
 use super::number;
+use super::words::plain;
 use crate::compare::{MetricComparison, Verdict};
 use crate::record::RunRecord;
 use crate::stats::{Estimate, MetricScore};
@@ -97,7 +98,15 @@ impl<'a> View<'a> {
     fn columns(&self) -> Vec<ArmView<'a>> {
         let focus = self.focus().map(|focus| focus.index);
         let mut arms = self.arms.clone();
-        arms.sort_by_key(|arm| if arm.index == 0 { 0 } else if Some(arm.index) == focus { 1 } else { 2 });
+        arms.sort_by_key(|arm| {
+            if arm.index == 0 {
+                0
+            } else if Some(arm.index) == focus {
+                1
+            } else {
+                2
+            }
+        });
         arms
     }
 
@@ -117,7 +126,8 @@ impl<'a> View<'a> {
     fn against_base(&self, arm: &str, score: &MetricScore) -> Option<&'a MetricComparison> {
         let base = self.base()?;
         let comparisons = self.data.comparisons.iter().filter(|comparison| comparison.baseline == base.name);
-        let candidates = comparisons.flat_map(|comparison| &comparison.candidates).filter(|candidate| candidate.name == arm);
+        let candidates =
+            comparisons.flat_map(|comparison| &comparison.candidates).filter(|candidate| candidate.name == arm);
         candidates.into_iter().find_map(|candidate| candidate.row(&score.metric, &score.population))
     }
 
@@ -183,6 +193,10 @@ fn optional_cell(estimate: Option<&Estimate>, unit: &str) -> Cell {
 
 fn paragraph(text: impl Into<String>) -> Block {
     Block::Paragraph(vec![Inline::Text(text.into())])
+}
+
+fn picture_note(text: &str) -> Block {
+    Block::PictureNote(text.to_owned())
 }
 
 fn titled(id: &'static str, title: &str, blocks: Vec<Block>) -> Option<Section> {

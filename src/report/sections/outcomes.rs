@@ -1,17 +1,19 @@
 //! Before and after: the deciding metrics, the dot plots, and every metric by objective.
 
-use super::{ArmView, View, distinct, estimate_cell, paragraph, titled, verdict};
+use super::{ArmView, View, distinct, estimate_cell, paragraph, picture_note, titled, verdict};
 use crate::compare::MetricComparison;
 use crate::report::data::{Headline, HeadlineRole};
 use crate::report::document::{Block, Cell, Column, Figure, Section, Table};
 use crate::report::figure::{Forest, ForestRow};
-use crate::report::glossary::{Glossary, metric_in_words, plain, population_in_words};
+use crate::report::glossary::Glossary;
 use crate::report::number;
+use crate::report::words::{metric_in_words, plain, population_in_words};
 use crate::stats::{Direction, MetricScore, Objective};
 
 pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Section> {
     let summary = &view.data.summary;
-    let deciding: Vec<&MetricScore> = summary.headlines.iter().flat_map(|headline| headline_scores(view, headline)).collect();
+    let deciding: Vec<&MetricScore> =
+        summary.headlines.iter().flat_map(|headline| headline_scores(view, headline)).collect();
     let mut blocks = Vec::new();
     if !deciding.is_empty() {
         blocks.extend(glossary.introduce(&["verdict", "margin"]));
@@ -19,8 +21,7 @@ pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Sectio
         blocks.push(paragraph(format!("The metrics that decide, each with its interval.{many}")));
         blocks.push(Block::Table(deciding_table(view)));
         if let Some(figures) = forests(view) {
-            blocks.push(paragraph(
-                "The same as pictures: the dot is the value, the line its interval; where an effect should stay, the shaded \
+            blocks.push(picture_note("The same as pictures: the dot is the value, the line its interval; where an effect should stay, the shaded \
                  band is what counts as no harm.",
             ));
             blocks.push(figures);
@@ -34,7 +35,8 @@ pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Sectio
     }
     if !view.data.comparisons.is_empty() {
         blocks.extend(glossary.introduce(&["detectable"]));
-        blocks.push(Block::Details("Every comparison in numbers".to_owned(), vec![Block::Table(comparison_table(view))]));
+        blocks
+            .push(Block::Details("Every comparison in numbers".to_owned(), vec![Block::Table(comparison_table(view))]));
     }
     blocks.push(Block::Details("Definitions of the metrics".to_owned(), vec![Block::Table(definitions(view))]));
     if view.scored(|_| true).is_empty() { None } else { titled("outcomes", "Before and after", blocks) }
@@ -80,7 +82,8 @@ fn deciding_table(view: &View<'_>) -> Table {
         }
         for score in scores {
             let (name, _) = metric_in_words(&score.metric, &score.note);
-            let head = Cell::new(population_in_words(&score.population)).with(format!("{name}, {}", unit_and_direction(score)));
+            let head = Cell::new(population_in_words(&score.population))
+                .with(format!("{name}, {}", unit_and_direction(score)));
             rows.push(with_arms(view, head, score));
         }
     }
@@ -102,7 +105,9 @@ fn objective_table(view: &View<'_>, caption: &str, scores: &[&MetricScore]) -> T
 }
 
 fn arm_columns(view: &View<'_>) -> Vec<Column> {
-    std::iter::once(Column::text("population")).chain(view.columns().iter().map(|arm| Column::number(arm.label()))).collect()
+    std::iter::once(Column::text("population"))
+        .chain(view.columns().iter().map(|arm| Column::number(arm.label())))
+        .collect()
 }
 
 fn with_arms(view: &View<'_>, head: Cell, score: &MetricScore) -> Vec<Cell> {
@@ -195,12 +200,17 @@ fn comparison_table(view: &View<'_>) -> Table {
 fn comparison_row(row: &MetricComparison) -> Vec<Cell> {
     let (name, _) = metric_in_words(&row.metric, "");
     let factor = if number::unit_in_words(&row.unit) == "%" { 100.0 } else { 1.0 };
-    let plain_number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| number::significant(value * factor));
+    let plain_number =
+        |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| number::significant(value * factor));
     let (tone, word) = verdict(row.verdict);
     let conclusion = Cell::default().badge(tone, word);
     let p = Cell::new(row.adjusted_p.map_or_else(|| "–".to_owned(), number::p_value));
     vec![
-        Cell::new(name).with(format!("{} · {}", population_in_words(&row.population), number::unit_in_words(&row.unit))),
+        Cell::new(name).with(format!(
+            "{} · {}",
+            population_in_words(&row.population),
+            number::unit_in_words(&row.unit)
+        )),
         estimate_cell(&row.difference, &row.unit),
         if row.headline || row.adjusted_p.is_none() { p } else { p.with("exploratory") },
         Cell::new(plain_number(row.margin)),
@@ -225,15 +235,28 @@ fn definitions(view: &View<'_>) -> Table {
         let (name, sentence) = metric_in_words(&score.metric, &score.note);
         let definition = Cell::new(sentence.as_str());
         vec![
-            Cell::new(name).with(format!("{} · version {} · {}", score.metric, score.version, population_in_words(&score.population))),
-            if score.note.is_empty() || score.note == sentence { definition } else { definition.with(score.note.as_str()) },
+            Cell::new(name).with(format!(
+                "{} · version {} · {}",
+                score.metric,
+                score.version,
+                population_in_words(&score.population)
+            )),
+            if score.note.is_empty() || score.note == sentence {
+                definition
+            } else {
+                definition.with(score.note.as_str())
+            },
             Cell::new(statistic_in_words(score)),
             Cell::new(number::count(score.estimate.n)),
             Cell::new(number::count(score.estimate.clusters)),
             Cell::new(score.estimate.method.as_str()),
         ]
     });
-    Table { caption: "What each metric is, on how many items of how many clusters".to_owned(), columns, rows: rows.collect() }
+    Table {
+        caption: "What each metric is, on how many items of how many clusters".to_owned(),
+        columns,
+        rows: rows.collect(),
+    }
 }
 
 fn statistic_in_words(score: &MetricScore) -> String {
@@ -244,7 +267,9 @@ fn statistic_in_words(score: &MetricScore) -> String {
         S::Ratio => "sum of values by sum of weights".to_owned(),
         S::ExpRatio => "exponential of the mean per token".to_owned(),
         S::WorstGroup => "smallest mean of the groups".to_owned(),
-        S::GroupDifference { minuend, subtrahend } => format!("mean of {} less mean of {}", plain(minuend), plain(subtrahend)),
+        S::GroupDifference { minuend, subtrahend } => {
+            format!("mean of {} less mean of {}", plain(minuend), plain(subtrahend))
+        }
         S::Auc { positive } => format!("chance that an item of {} ranks higher", plain(positive)),
         S::CalibrationError { bins } => format!("{bins} bins of equal width"),
     }

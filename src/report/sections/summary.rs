@@ -1,11 +1,12 @@
 //! The manager's page: a few sentences made from the numbers themselves, and the targets.
 
-use super::{ArmView, View, distinct, listed, paragraph, titled, set_of};
+use super::{ArmView, View, distinct, listed, paragraph, set_of, titled};
 use crate::compare::Verdict;
 use crate::report::data::{Headline, HeadlineRole, TargetStatus};
 use crate::report::document::{Block, Inline, Section, Tone, strong, text};
-use crate::report::glossary::{Glossary, plain, population_in_words};
+use crate::report::glossary::Glossary;
 use crate::report::number;
+use crate::report::words::{plain, population_in_words};
 use crate::stats::MetricScore;
 
 pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Section> {
@@ -17,7 +18,8 @@ pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Sectio
         blocks.push(paragraph(sentence));
     }
     blocks.extend(super::tiles::tiles(view));
-    let findings: Vec<Vec<Inline>> = view.data.summary.headlines.iter().filter_map(|headline| finding(view, headline)).collect();
+    let findings: Vec<Vec<Inline>> =
+        view.data.summary.headlines.iter().filter_map(|headline| finding(view, headline)).collect();
     if !findings.is_empty() {
         blocks.push(Block::List(findings));
     }
@@ -69,7 +71,9 @@ fn what_was_tested(view: &View<'_>) -> Option<String> {
     let on = match sets.as_slice() {
         [] => String::new(),
         [set] => format!(" on the eval set {set} ({} counterfactual pairs)", number::count(pairs)),
-        sets => format!(" on {} eval sets ({}; {} counterfactual pairs)", sets.len(), listed(sets), number::count(pairs)),
+        sets => {
+            format!(" on {} eval sets ({}; {} counterfactual pairs)", sets.len(), listed(sets), number::count(pairs))
+        }
     };
     let then = match tuned {
         0 => String::new(),
@@ -112,7 +116,13 @@ fn place(score: &MetricScore, all: &[&MetricScore]) -> String {
     }
 }
 
-fn movement(view: &View<'_>, base: ArmView<'_>, focus: Option<ArmView<'_>>, score: &MetricScore, place: String) -> Option<String> {
+fn movement(
+    view: &View<'_>,
+    base: ArmView<'_>,
+    focus: Option<ArmView<'_>>,
+    score: &MetricScore,
+    place: String,
+) -> Option<String> {
     let unit = &score.unit;
     let of = |arm: ArmView<'_>| arm.record.score(&score.metric, &score.population).map(|score| score.estimate.clone());
     let before = of(base)?;
@@ -124,7 +134,11 @@ fn movement(view: &View<'_>, base: ArmView<'_>, focus: Option<ArmView<'_>>, scor
         unit => format!(" {unit}"),
     };
     let (Some(a), Some(b)) = (before.value, after.value) else {
-        return Some(format!("{place} {} before, {} after", number::in_full(&before, unit), number::in_full(&after, unit)));
+        return Some(format!(
+            "{place} {} before, {} after",
+            number::in_full(&before, unit),
+            number::in_full(&after, unit)
+        ));
     };
     let percent = number::Scale::of(unit) == number::Scale::Percent;
     let change = match (percent, number::relative_change(a, b)) {
@@ -136,17 +150,18 @@ fn movement(view: &View<'_>, base: ArmView<'_>, focus: Option<ArmView<'_>>, scor
         .filter(|control| control.name != base.name && Some(control.name) != focus.map(|focus| focus.name))
         .and_then(|control| Some(format!(", {} tuning {}", control.label(), number::value(&of(control)?, unit))))
         .unwrap_or_default();
-    Some(format!("{place} {} → {}{unit_word}{change}{control}", number::value(&before, unit), number::value(&after, unit)))
+    Some(format!(
+        "{place} {} → {}{unit_word}{change}{control}",
+        number::value(&before, unit),
+        number::value(&after, unit)
+    ))
 }
 
 /// What the movement means, from the verdicts of the comparison.
 fn reading(view: &View<'_>, headline: &Headline, scores: &[&MetricScore]) -> Option<String> {
     let focus = view.focus()?;
-    let verdicts: Vec<Verdict> = scores
-        .iter()
-        .filter_map(|score| view.against_base(focus.name, score))
-        .map(|row| row.verdict)
-        .collect();
+    let verdicts: Vec<Verdict> =
+        scores.iter().filter_map(|score| view.against_base(focus.name, score)).map(|row| row.verdict).collect();
     if verdicts.is_empty() || verdicts.len() < scores.len() {
         return None;
     }
@@ -158,9 +173,13 @@ fn reading(view: &View<'_>, headline: &Headline, scores: &[&MetricScore]) -> Opt
         HeadlineRole::Unwanted => "Not every fall is beyond chance.",
         HeadlineRole::Wanted if any(Verdict::Worse) => "In at least one set part of it was lost.",
         HeadlineRole::Wanted if any(Verdict::Undecided) => "Whether all of it was kept is not decided by these data.",
-        HeadlineRole::Wanted => "It was kept: every change is within the margin fixed before training, or for the better.",
+        HeadlineRole::Wanted => {
+            "It was kept: every change is within the margin fixed before training, or for the better."
+        }
         HeadlineRole::Outcome if all(Verdict::Better) => "It rose everywhere, beyond chance.",
-        HeadlineRole::Outcome if any(Verdict::Worse) => "Where it is lower, that is the price of no longer using the shortcut.",
+        HeadlineRole::Outcome if any(Verdict::Worse) => {
+            "Where it is lower, that is the price of no longer using the shortcut."
+        }
         HeadlineRole::Outcome => return None,
     };
     Some(sentence.to_owned())
@@ -168,7 +187,8 @@ fn reading(view: &View<'_>, headline: &Headline, scores: &[&MetricScore]) -> Opt
 
 fn machinery(view: &View<'_>) -> Option<String> {
     let checks: Vec<bool> = view.arms.iter().flat_map(|arm| &arm.record.checks).map(|check| check.passed).collect();
-    let refuters: Vec<bool> = view.arms.iter().flat_map(|arm| &arm.record.refutations).map(|refuter| refuter.passed).collect();
+    let refuters: Vec<bool> =
+        view.arms.iter().flat_map(|arm| &arm.record.refutations).map(|refuter| refuter.passed).collect();
     let held = |outcomes: &[bool]| outcomes.iter().filter(|passed| **passed).count();
     match (checks.len(), refuters.len()) {
         (0, 0) => None,

@@ -34,11 +34,17 @@ fn tile(view: &View<'_>, headline: &Headline, base: ArmView<'_>, focus: ArmView<
 }
 
 /// The change from base to arm in each population: in points where the metric is a share, else in per cent of the base.
-fn changes(view: &View<'_>, headline: &Headline, base: ArmView<'_>, arm: ArmView<'_>) -> Option<(Vec<f64>, &'static str)> {
+fn changes(
+    view: &View<'_>,
+    headline: &Headline,
+    base: ArmView<'_>,
+    arm: ArmView<'_>,
+) -> Option<(Vec<f64>, &'static str)> {
     let mut changes = Vec::new();
     let mut unit = "%";
     for score in headline_scores(view, headline) {
-        let of = |arm: ArmView<'_>| arm.record.score(&score.metric, &score.population).and_then(|own| own.estimate.value);
+        let of =
+            |arm: ArmView<'_>| arm.record.score(&score.metric, &score.population).and_then(|own| own.estimate.value);
         let (before, after) = (of(base)?, of(arm)?);
         changes.push(match Scale::of(&score.unit) {
             Scale::Percent => {
