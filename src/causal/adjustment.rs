@@ -5,7 +5,8 @@
 //! those paths are taken out. It is sound and complete for adjustment in graphs with latent nodes; every valid
 //! back-door set passes it. The estimand is Σ_z P(y | x, z) P(z).
 
-use super::graph::{Graph, Visibility};
+use super::graph::Graph;
+use super::node::Visibility;
 use super::node_set::NodeSet;
 
 /// The answer to "can adjustment identify the total effect of x on y?".

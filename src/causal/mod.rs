@@ -5,9 +5,11 @@
 
 pub mod adjustment;
 pub mod graph;
+pub mod node;
 pub mod node_set;
 pub mod separation;
 
 pub use adjustment::Adjustment;
-pub use graph::{Graph, GraphError, Node, Role, Visibility};
+pub use graph::Graph;
+pub use node::{GraphError, Node, Role, Visibility};
 pub use node_set::NodeSet;

@@ -55,9 +55,17 @@ pub(super) fn erf(x: f32) -> f32 {
     x * p / q
 }
 
+/// The sum of the partial sums, halves onto halves.
 #[inline(always)]
-fn gathered(lanes: [f32; LANES]) -> f64 {
-    lanes.into_iter().map(f64::from).sum()
+fn gathered(mut lanes: [f32; LANES]) -> f64 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        let (low, high) = lanes.split_at_mut(width);
+        low.iter_mut().zip(high).for_each(|(low, high)| *low += *high);
+        width /= 2;
+    }
+    let [total, ..] = lanes;
+    f64::from(total)
 }
 
 /// Σ f(x), in lanes.

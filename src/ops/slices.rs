@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, Device, Layout, Result, Shape, Storage, StorageRef
 use rayon::prelude::*;
 
 /// Work below this many elements runs on the calling thread: waking another costs more.
-const SERIAL: usize = 1 << 14;
+const SERIAL: usize = 1 << 15;
 
 /// Elements that one piece of parallel work has.
 const PIECE: usize = 1 << 13;

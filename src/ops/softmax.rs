@@ -80,15 +80,16 @@ pub(super) fn softmax_rows(
     for (number, row) in rows.chunks_exact_mut(keys.len().max(1)).enumerate() {
         let visible = mask.visible((first + number) % queries, keys.to);
         let (start, end) = (visible.start.saturating_sub(keys.from), visible.end.saturating_sub(keys.from));
-        if let Some(seen) = row.get_mut(start..end).filter(|seen| !seen.is_empty()) {
-            seen.iter_mut().for_each(|score| *score = scaling.apply(*score));
-            let top = max_of(seen);
-            seen.iter_mut().for_each(|score| *score = exp(*score - top));
-            let norm = (1.0 / sum_of(seen, |weight| weight)) as f32;
-            seen.iter_mut().for_each(|weight| *weight *= norm);
-        }
+        // Whole rows run in full vectors; what is hidden is taken out before and after.
+        row.iter_mut().for_each(|score| *score = scaling.apply(*score));
+        row.get_mut(..start).unwrap_or_default().fill(f32::NEG_INFINITY);
+        row.get_mut(end..).unwrap_or_default().fill(f32::NEG_INFINITY);
+        let top = max_of(row);
+        row.iter_mut().for_each(|score| *score = exp(*score - top));
         row.get_mut(..start).unwrap_or_default().fill(0.0);
         row.get_mut(end..).unwrap_or_default().fill(0.0);
+        let norm = (1.0 / sum_of(row, |weight| weight)) as f32;
+        row.iter_mut().for_each(|weight| *weight *= norm);
     }
 }
 

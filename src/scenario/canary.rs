@@ -69,7 +69,8 @@ fn texts(n: usize, seed: Seed, parity: Parity) -> Vec<(String, usize)> {
         code.push(2 * index(&mut rng, 5) + odd);
         if seen.insert((owner, code.clone())) {
             let context = format!("the secret code of {owner} :");
-            let digits: String = code.iter().filter_map(|&digit| DIGITS.get(digit)).map(|word| format!(" {word}")).collect();
+            let digits: String =
+                code.iter().filter_map(|&digit| DIGITS.get(digit)).map(|word| format!(" {word}")).collect();
             texts.push((format!("{context}{digits} ."), context.len()));
         }
     }

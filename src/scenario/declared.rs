@@ -21,7 +21,16 @@ use crate::base::files;
 use crate::base::seed::shuffle;
 
 const FIELDS: [&str; 11] = [
-    "id", "cluster", "factual", "counterfactual", "answers", "expectation", "label", "split", "environment", "template",
+    "id",
+    "cluster",
+    "factual",
+    "counterfactual",
+    "answers",
+    "expectation",
+    "label",
+    "split",
+    "environment",
+    "template",
     "slots",
 ];
 
@@ -103,7 +112,8 @@ impl Line<'_> {
             serde_json::from_value(slots.clone()).map_err(|error| self.error(&field, error.to_string()))?;
         match slots.iter().find(|slot| text.get(slot.start..slot.end).is_none_or(str::is_empty)) {
             Some(slot) => {
-                let message = format!("`{}` does not cover characters of the {side} text ({} bytes)", slot.name, text.len());
+                let message =
+                    format!("`{}` does not cover characters of the {side} text ({} bytes)", slot.name, text.len());
                 Err(self.error(&field, message))
             }
             None => Ok(slots),
@@ -188,7 +198,8 @@ fn read_expectation(at: &Line<'_>, value: Option<&Value>, answers: usize) -> Res
 mod tests {
     use super::*;
 
-    const GOOD: &str = r#"{"id":"1","cluster":"c","factual":"A girl said","counterfactual":"A boy said","answers":[" she"," he"]}"#;
+    const GOOD: &str =
+        r#"{"id":"1","cluster":"c","factual":"A girl said","counterfactual":"A boy said","answers":[" she"," he"]}"#;
 
     fn error(line: &str) -> String {
         parse_declared("pairs.jsonl", "mine", &format!("{GOOD}\n\n{line}\n")).expect_err("malformed").to_string()
@@ -214,10 +225,18 @@ mod tests {
             (r#""id":"1""#, r#""id":"1""#, "line 3, field `id`: `1` stands on an earlier line too"),
             (r#"[" she"," he"]"#, r#"[" she"]"#, "line 3, field `answers`: at least two"),
             (r#"[" she"," he"]"#, r#"[" she",3]"#, "line 3, field `answers`: expected a list of texts"),
-            (r#""factual":"A girl said""#, r#""factul":"A girl said""#, "line 3, field `factul`: unknown field: did you mean `factual`?"),
+            (
+                r#""factual":"A girl said""#,
+                r#""factul":"A girl said""#,
+                "line 3, field `factul`: unknown field: did you mean `factual`?",
+            ),
             (r#""id":"1""#, r#""id":"2","label":2"#, "line 3, field `label`: 2 is no index into the 2 answers"),
             (r#""id":"1""#, r#""id":"2","expectation":"inariant""#, "line 3, field `expectation`"),
-            (r#""id":"1""#, r#""id":"2","slots":{"factual":[{"name":"x","start":2,"end":60}],"counterfactual":[]}"#, "field `slots.factual`"),
+            (
+                r#""id":"1""#,
+                r#""id":"2","slots":{"factual":[{"name":"x","start":2,"end":60}],"counterfactual":[]}"#,
+                "field `slots.factual`",
+            ),
         ] {
             let message = error(&GOOD.replace(old, new));
             assert!(message.contains("pairs.jsonl") && message.contains(says), "{message}");

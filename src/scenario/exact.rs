@@ -119,9 +119,9 @@ impl Scenario {
     /// first value; `None` without a label or where the training environment never shows such parents.
     pub fn legitimate_label(&self, answer: usize, world: &[usize]) -> Option<usize> {
         let node = self.answers.get(answer)?;
-        let seen: Vec<usize> =
-            node.legitimate().map(|index| world.get(index).copied().unwrap_or(0)).collect();
-        let tables = self.labels.get_or_init(|| (0..self.answers.len()).map(|answer| self.label_table(answer)).collect());
+        let seen: Vec<usize> = node.legitimate().map(|index| world.get(index).copied().unwrap_or(0)).collect();
+        let tables =
+            self.labels.get_or_init(|| (0..self.answers.len()).map(|answer| self.label_table(answer)).collect());
         tables.get(answer)?.get(&seen).map(|(value, _)| *value)
     }
 

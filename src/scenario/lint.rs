@@ -26,7 +26,7 @@ pub enum Check {
     Agreement,
     /// A word, a framing or a text on more than one side of the splits.
     Leak,
-    /// The sides of a pair have different numbers of tokens, in all or within a slot.
+    /// The sides of a pair have different numbers of tokens, or a slot ends at different ones.
     Alignment,
 }
 
@@ -61,7 +61,8 @@ impl Scenario {
                 leak(&mut texts, &item.prompt.text, split, &item.template, &mut findings);
             }
             for contrast in self.contrasts() {
-                for pair in self.pairs(draw, &contrast, UNITS)?.iter().chain(&self.paraphrases(draw, &contrast, UNITS)?) {
+                for pair in self.pairs(draw, &contrast, UNITS)?.iter().chain(&self.paraphrases(draw, &contrast, UNITS)?)
+                {
                     for side in [&pair.factual, &pair.counterfactual] {
                         lint_prompt(&pair.template, side, &mut findings);
                         leak(&mut texts, &side.text, split, &pair.template, &mut findings);
@@ -88,7 +89,8 @@ impl Scenario {
                     let other = *home.entry(value).or_insert(split);
                     if other != split {
                         let word = variable.values.get(value).map_or("", String::as_str);
-                        let message = format!("`{word}` is a word of {} and of {}", split_name(other), split_name(split));
+                        let message =
+                            format!("`{word}` is a word of {} and of {}", split_name(other), split_name(split));
                         findings.push(Finding { check: Check::Leak, place: variable.name.clone(), message });
                     }
                 }
@@ -200,7 +202,8 @@ pub(super) fn language_findings(text: &str, slots: &[Slot]) -> Vec<(Check, Strin
         }
         // A slot's noun is singular; after `and` it may be one of several, which the neighbours alone do not show.
         let singular = SINGULAR.contains(&low.as_str()) || (filled.contains(first) && !low.ends_with('s'));
-        if singular && !joined(text, first) && PLURAL_VERBS.contains(&next.as_str()) && !PLURAL.contains(&low.as_str()) {
+        if singular && !joined(text, first) && PLURAL_VERBS.contains(&next.as_str()) && !PLURAL.contains(&low.as_str())
+        {
             add(Check::Agreement, "a plural verb after a singular");
         }
         if PLURAL.contains(&low.as_str()) && SINGULAR_VERBS.contains(&next.as_str()) {
@@ -224,14 +227,15 @@ fn misaligned(pair: &CounterfactualPair, tokenize: Tokenize<'_>) -> Option<Findi
     if a != b {
         return error(format!("{a} and {b} tokens in {:?} and {:?}", left.text, right.text));
     }
-    let within = |tokens: &[Range<usize>], slot: &Slot| {
-        tokens.iter().filter(|token| token.start < slot.end && slot.start < token.end).count()
-    };
-    let differing = left.slots.iter().zip(&right.slots).find(|(one, other)| {
-        one.name != other.name || within(&left_tokens, one) != within(&right_tokens, other)
-    });
+    // What interventions read and write is a slot's last token: it must stand at the same place on both sides.
+    let last = |tokens: &[Range<usize>], slot: &Slot| tokens.iter().rposition(|token| token.start < slot.end);
+    let differing = left
+        .slots
+        .iter()
+        .zip(&right.slots)
+        .find(|(one, other)| one.name != other.name || last(&left_tokens, one) != last(&right_tokens, other));
     differing.and_then(|(slot, _)| {
-        error(format!("the slot `{}` has different numbers of tokens in {:?} and {:?}", slot.name, left.text, right.text))
+        error(format!("the slot `{}` ends at different tokens in {:?} and {:?}", slot.name, left.text, right.text))
     })
 }
 

@@ -4,6 +4,7 @@
 //! `do()` regenerates the descendants of what was set from the unit's own noise; an environment changes mechanisms.
 //! Nothing here knows a tensor: token alignment is checked through a closure of the caller.
 
+mod assemble;
 pub mod canary;
 pub mod declared;
 pub mod error;
@@ -18,6 +19,7 @@ mod read;
 pub mod scm;
 pub mod spec;
 pub mod template;
+mod unit;
 
 pub use canary::{Canary, canaries};
 pub use declared::{read_declared, split_by_cluster};

@@ -101,7 +101,8 @@ pub fn arms(
 
 /// The same arms under `count` seeds: the base's, and the numbers after it.
 pub fn with_seeds(specs: &[TuneSpec], count: usize) -> Vec<TuneSpec> {
-    let seeded = |offset: u64| specs.iter().map(move |spec| TuneSpec { seed: spec.seed.wrapping_add(offset), ..spec.clone() });
+    let seeded =
+        |offset: u64| specs.iter().map(move |spec| TuneSpec { seed: spec.seed.wrapping_add(offset), ..spec.clone() });
     (0..count as u64).flat_map(seeded).collect()
 }
 
@@ -114,12 +115,14 @@ pub fn random_sites(
     let mut drawn = BTreeMap::new();
     for (scenario, pathway) in pathways {
         let mut rng = seed.fork("random sites").fork(scenario).rng();
-        let mut left: Vec<&Site> = candidates.get(scenario).into_iter().flatten().filter(|site| !pathway.contains(site)).collect();
+        let mut left: Vec<&Site> =
+            candidates.get(scenario).into_iter().flatten().filter(|site| !pathway.contains(site)).collect();
         left.sort();
         left.dedup();
         let mut chosen: Vec<Site> = Vec::new();
         for site in pathway {
-            let same: Vec<usize> = left.iter().enumerate().filter(|(_, other)| other.kind == site.kind).map(|(at, _)| at).collect();
+            let same: Vec<usize> =
+                left.iter().enumerate().filter(|(_, other)| other.kind == site.kind).map(|(at, _)| at).collect();
             let Some(at) = same.get(index(&mut rng, same.len())) else {
                 let of_kind = |sites: &[Site]| sites.iter().filter(|other| other.kind == site.kind).count();
                 let (kind, needed, found) = (site.kind.to_string(), of_kind(pathway), of_kind(&chosen));
@@ -150,10 +153,18 @@ mod tests {
         let base = TuneSpec { seed: 5, ..TuneSpec::default() };
         let specs = arms(&base, &Arm::ALL, &pathways, &candidates).expect("arms");
         for spec in &specs {
-            let same = TuneSpec { arm: base.arm.clone(), weights: base.weights, penalty_sites: BTreeMap::new(), ..spec.clone() };
+            let same = TuneSpec {
+                arm: base.arm.clone(),
+                weights: base.weights,
+                penalty_sites: BTreeMap::new(),
+                ..spec.clone()
+            };
             assert_eq!(same, base);
         }
-        let on = |spec: &TuneSpec| [spec.weights.consistency, spec.weights.follow, spec.weights.mediation, spec.weights.anchor].map(|w| w > 0.0);
+        let on = |spec: &TuneSpec| {
+            [spec.weights.consistency, spec.weights.follow, spec.weights.mediation, spec.weights.anchor]
+                .map(|w| w > 0.0)
+        };
         assert_eq!(on(&specs[0]), [false; 4]);
         assert_eq!(on(&specs[1]), [true, true, false, false]);
         assert_eq!(on(&specs[2]), [false, false, true, false]);
@@ -168,7 +179,10 @@ mod tests {
         let (pathways, mut candidates) = sites();
         let draw = |seed| random_sites(&pathways, &candidates, Seed::new(seed)).expect("enough")["hiring"].clone();
         let drawn = draw(1);
-        assert_eq!(drawn.iter().map(|site| site.kind).collect::<Vec<_>>(), [SiteKind::Z, SiteKind::MlpOut, SiteKind::Z]);
+        assert_eq!(
+            drawn.iter().map(|site| site.kind).collect::<Vec<_>>(),
+            [SiteKind::Z, SiteKind::MlpOut, SiteKind::Z]
+        );
         assert!(drawn.iter().all(|site| !pathways["hiring"].contains(site)));
         assert!(drawn[0] != drawn[2] && draw(1) == drawn && (2..20).any(|seed| draw(seed) != drawn));
         candidates.get_mut("hiring").expect("sites").retain(|site| site.kind == SiteKind::Z);

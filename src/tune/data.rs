@@ -70,8 +70,16 @@ pub struct TuneData {
 
 impl TuneData {
     /// Tokenises items, pairs and included canaries, and refuses what cannot be learned from.
-    pub fn new(tokenizer: &TextTokenizer, items: &[TaskItem], pairs: &[CounterfactualPair], canaries: &[Canary]) -> Result<Self, TuneError> {
-        let mut data = Self { task: items.iter().map(|item| task_example(tokenizer, item)).collect::<Result<_, _>>()?, ..Self::default() };
+    pub fn new(
+        tokenizer: &TextTokenizer,
+        items: &[TaskItem],
+        pairs: &[CounterfactualPair],
+        canaries: &[Canary],
+    ) -> Result<Self, TuneError> {
+        let mut data = Self {
+            task: items.iter().map(|item| task_example(tokenizer, item)).collect::<Result<_, _>>()?,
+            ..Self::default()
+        };
         for pair in pairs {
             let example = pair_example(tokenizer, pair)?;
             match example.labels {
@@ -115,7 +123,10 @@ fn task_example(tokenizer: &TextTokenizer, item: &TaskItem) -> Result<TaskExampl
     must_be_tuning(&item.id, item.split)?;
     let answers = item.prompt.answers.len();
     let label = item.prompt.label.filter(|label| *label < answers).ok_or_else(|| {
-        TuneError::example(&item.id, format!("label {:?} is none of its {answers} answers; give its index", item.prompt.label))
+        TuneError::example(
+            &item.id,
+            format!("label {:?} is none of its {answers} answers; give its index", item.prompt.label),
+        )
     })?;
     let example = TaskExample { id: item.id.clone(), prompt: tokenize_prompt(tokenizer, &item.prompt)?, label };
     if example.prompt.ids.is_empty() || example.gold().is_empty() {
@@ -133,7 +144,12 @@ fn pair_example(tokenizer: &TextTokenizer, pair: &CounterfactualPair) -> Result<
             let known = |label: Option<usize>| label.filter(|label| *label < answers);
             match (known(pair.factual.label), known(Some(label))) {
                 (Some(factual), Some(counterfactual)) => Some([factual, counterfactual]),
-                _ => return Err(TuneError::example(&pair.id, "a follow pair needs the index of the expected answer on both sides")),
+                _ => {
+                    return Err(TuneError::example(
+                        &pair.id,
+                        "a follow pair needs the index of the expected answer on both sides",
+                    ));
+                }
             }
         }
     };
@@ -143,7 +159,10 @@ fn pair_example(tokenizer: &TextTokenizer, pair: &CounterfactualPair) -> Result<
 fn must_be_tuning(id: &str, split: Split) -> Result<(), TuneError> {
     match split {
         Split::Tuning => Ok(()),
-        other => Err(TuneError::example(id, format!("belongs to the {other:?} split; only the Tuning split may be learned from"))),
+        other => Err(TuneError::example(
+            id,
+            format!("belongs to the {other:?} split; only the Tuning split may be learned from"),
+        )),
     }
 }
 

@@ -89,7 +89,16 @@ pub struct StepContext<'a> {
 impl<'a> StepContext<'a> {
     fn new(objective: &'a Objective, model: &'a LanguageModel, base: &'a LanguageModel, batch: &'a Batch<'a>) -> Self {
         let Objective { anchor_at, records, .. } = objective;
-        Self { model, base, batch, anchor_at: *anchor_at, records, task: OnceCell::new(), invariant: OnceCell::new(), follow: OnceCell::new() }
+        Self {
+            model,
+            base,
+            batch,
+            anchor_at: *anchor_at,
+            records,
+            task: OnceCell::new(),
+            invariant: OnceCell::new(),
+            follow: OnceCell::new(),
+        }
     }
 
     /// The pass over the task rows.
@@ -141,7 +150,8 @@ pub struct Objective {
 impl Objective {
     /// The terms that the spec gives a weight to.
     pub fn new(spec: &TuneSpec) -> Self {
-        let terms: Vec<Box<dyn Term>> = penalty::TERMS.iter().map(|build| build(spec)).filter(|term| term.weight() > 0.0).collect();
+        let terms: Vec<Box<dyn Term>> =
+            penalty::TERMS.iter().map(|build| build(spec)).filter(|term| term.weight() > 0.0).collect();
         let records = terms.iter().flat_map(|term| term.records()).collect();
         let anchor_at = (spec.weights.anchor > 0.0).then_some(spec.anchor_at);
         Self { terms, records, anchor_at, steps: spec.steps, ramp: spec.ramp }
@@ -164,10 +174,17 @@ impl Objective {
             follow: drawn(&data.follow, sizes.follow),
             canaries: drawn(&data.canaries, sizes.canary),
         };
-        match self.terms.iter().find_map(|term| term.needs().filter(|_| term.units(&all) == 0).map(|missing| (term, missing))) {
-            Some((term, missing)) => {
-                Err(TuneError::NoExamples { arm: spec.arm.clone(), term: term.name().into(), weight: term.weight(), missing })
-            }
+        match self
+            .terms
+            .iter()
+            .find_map(|term| term.needs().filter(|_| term.units(&all) == 0).map(|missing| (term, missing)))
+        {
+            Some((term, missing)) => Err(TuneError::NoExamples {
+                arm: spec.arm.clone(),
+                term: term.name().into(),
+                weight: term.weight(),
+                missing,
+            }),
             None => Ok(()),
         }
     }
@@ -221,14 +238,18 @@ impl Objective {
     /// All terms' states, `<term>/<name>`.
     pub fn export_state(&self) -> BTreeMap<String, Tensor> {
         let states = self.terms.iter().map(|term| (term.name(), term.export_state()));
-        states.flat_map(|(term, state)| state.into_iter().map(move |(name, tensor)| (format!("{term}/{name}"), tensor))).collect()
+        states
+            .flat_map(|(term, state)| state.into_iter().map(move |(name, tensor)| (format!("{term}/{name}"), tensor)))
+            .collect()
     }
 
     /// Takes back what [`Objective::export_state`] gave.
     pub fn import_state(&mut self, state: &BTreeMap<String, Tensor>) -> Result<(), TuneError> {
         for term in &mut self.terms {
             let prefix = format!("{}/", term.name());
-            let own = state.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(&prefix)?.to_owned(), tensor.clone())));
+            let own = state
+                .iter()
+                .filter_map(|(name, tensor)| Some((name.strip_prefix(&prefix)?.to_owned(), tensor.clone())));
             term.import_state(&own.collect())?;
         }
         Ok(())

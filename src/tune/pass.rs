@@ -49,13 +49,18 @@ pub struct TaskPass {
 
 impl TaskPass {
     /// Runs the examples' prompts with their true answers.
-    pub fn run(model: &LanguageModel, examples: &[&TaskExample], anchor_at: Option<AnchorAt>) -> Result<Self, TuneError> {
+    pub fn run(
+        model: &LanguageModel,
+        examples: &[&TaskExample],
+        anchor_at: Option<AnchorAt>,
+    ) -> Result<Self, TuneError> {
         let rows: Vec<Row> = examples.iter().map(|example| example.row()).collect();
         let (mut reads, mut gold, mut anchor) = (Vec::new(), Vec::new(), Vec::new());
         let mut anchored_reads = Vec::new();
         for (number, (example, row)) in examples.iter().zip(&rows).enumerate() {
             let held = anchor_at.map(|at| anchored(example, at)).unwrap_or_default();
-            let positions: BTreeSet<usize> = row.targets.iter().map(|(position, _)| *position).chain(held.clone()).collect();
+            let positions: BTreeSet<usize> =
+                row.targets.iter().map(|(position, _)| *position).chain(held.clone()).collect();
             for position in positions {
                 let read = reads.len();
                 gold.extend(row.targets.iter().filter(|target| target.0 == position).map(|(_, token)| (read, *token)));
@@ -118,7 +123,11 @@ pub struct PairPass {
 
 impl PairPass {
     /// Runs the pairs and keeps the activations at `records`.
-    pub fn run(model: &LanguageModel, pairs: &[&PairExample], records: &BTreeSet<HookPoint>) -> Result<Self, TuneError> {
+    pub fn run(
+        model: &LanguageModel,
+        pairs: &[&PairExample],
+        records: &BTreeSet<HookPoint>,
+    ) -> Result<Self, TuneError> {
         let rows = PairRows::new(pairs);
         let mut record = Record::new(records.iter().copied());
         let groups = rows.scores(model, &mut record)?;
@@ -193,13 +202,17 @@ fn sum_segments(values_n: &Tensor, lengths: &[usize]) -> candle_core::Result<Ten
     if lengths.iter().all(|length| *length == 1) {
         return Ok(values_n.clone());
     }
-    let owners: Vec<u32> = lengths.iter().enumerate().flat_map(|(owner, length)| std::iter::repeat_n(owner as u32, *length)).collect();
+    let owners: Vec<u32> =
+        lengths.iter().enumerate().flat_map(|(owner, length)| std::iter::repeat_n(owner as u32, *length)).collect();
     let owners = Tensor::from_vec(owners, values_n.dim(0)?, values_n.device())?;
     Tensor::zeros(lengths.len(), values_n.dtype(), values_n.device())?.index_add(&owners, values_n, 0)
 }
 
 /// Adds a scalar of each group.
-pub fn sum_groups(groups: &[ScoreGroup], mut of: impl FnMut(&ScoreGroup) -> Result<Tensor, TuneError>) -> Result<Tensor, TuneError> {
+pub fn sum_groups(
+    groups: &[ScoreGroup],
+    mut of: impl FnMut(&ScoreGroup) -> Result<Tensor, TuneError>,
+) -> Result<Tensor, TuneError> {
     let mut total: Option<Tensor> = None;
     for group in groups {
         let value = of(group)?;

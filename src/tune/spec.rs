@@ -152,7 +152,12 @@ impl Default for TuneSpec {
             steps: 150,
             batch: BatchSizes::default(),
             accumulation: 1,
-            lora: LoraSpec { rank: 8, alpha: 16.0, target_modules: TargetModules::Pattern("all-linear".into()), rslora: false },
+            lora: LoraSpec {
+                rank: 8,
+                alpha: 16.0,
+                target_modules: TargetModules::Pattern("all-linear".into()),
+                rslora: false,
+            },
             learning_rate: 2e-3,
             optimizer: AdamWSpec::default(),
             schedule: Schedule::default(),
@@ -173,7 +178,11 @@ impl TuneSpec {
     /// Refuses settings without a meaning, each by its name.
     pub fn check(&self) -> Result<(), TuneError> {
         let positive = |field: &str, value: f64| {
-            if value.is_finite() && value > 0.0 { Ok(()) } else { Err(TuneError::spec(field, format!("{value} is not above 0"))) }
+            if value.is_finite() && value > 0.0 {
+                Ok(())
+            } else {
+                Err(TuneError::spec(field, format!("{value} is not above 0")))
+            }
         };
         positive("steps", self.steps as f64)?;
         positive("batch.task", self.batch.task as f64)?;
@@ -185,7 +194,9 @@ impl TuneSpec {
         }
         let Weights { task, canary, consistency, follow, mediation, anchor } = self.weights;
         let weights = [task, canary, consistency, follow, mediation, anchor];
-        for (name, weight) in ["task", "canary", "consistency", "follow", "mediation", "anchor"].into_iter().zip(weights) {
+        for (name, weight) in
+            ["task", "canary", "consistency", "follow", "mediation", "anchor"].into_iter().zip(weights)
+        {
             if !weight.is_finite() || weight < 0.0 {
                 return Err(TuneError::spec(&format!("weights.{name}"), format!("{weight} is below 0 or not finite")));
             }

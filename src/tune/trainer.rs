@@ -62,7 +62,13 @@ pub const LAST_GOOD: &str = "last_good";
 
 /// Trains an adapter on a frozen model. With a folder, state is kept there, and a run that finds its own state goes on
 /// from it. Cancellation keeps the state and returns [`TuneError::Interrupted`].
-pub fn train(model: &LanguageModel, spec: &TuneSpec, data: &TuneData, run_folder: Option<&Path>, progress: &dyn Progress) -> Result<Outcome, TuneError> {
+pub fn train(
+    model: &LanguageModel,
+    spec: &TuneSpec,
+    data: &TuneData,
+    run_folder: Option<&Path>,
+    progress: &dyn Progress,
+) -> Result<Outcome, TuneError> {
     let mut run = Run::new(model, spec, data, run_folder)?;
     progress.start(&format!("tune {}", spec.arm), spec.steps as u64);
     progress.advance(run.spent.steps as u64);
@@ -103,7 +109,12 @@ struct RunFiles {
 }
 
 impl<'a> Run<'a> {
-    fn new(model: &'a LanguageModel, spec: &'a TuneSpec, data: &'a TuneData, folder: Option<&Path>) -> Result<Self, TuneError> {
+    fn new(
+        model: &'a LanguageModel,
+        spec: &'a TuneSpec,
+        data: &'a TuneData,
+        folder: Option<&Path>,
+    ) -> Result<Self, TuneError> {
         spec.check()?;
         for site in spec.penalty_sites.values().flatten() {
             site.check(model.architecture())?;
@@ -155,7 +166,10 @@ impl<'a> Run<'a> {
             let (_, rows) = Journal::open::<StepLog>(&path)?;
             self.curves = rows.into_iter().take_while(|row| row.step < self.spent.steps).collect();
             if self.curves.len() != self.spent.steps {
-                return Err(TuneError::state(&path.display().to_string(), format!("lacks steps of the {} in {CHECKPOINT}; remove both to start over", self.spent.steps)));
+                return Err(TuneError::state(
+                    &path.display().to_string(),
+                    format!("lacks steps of the {} in {CHECKPOINT}; remove both to start over", self.spent.steps),
+                ));
             }
         }
         files::write_jsonl(&path, &self.curves)?;
@@ -235,7 +249,9 @@ impl<'a> Run<'a> {
             match self.objective.share((&self.tuned, self.model), &part, &units, step, &mut terms) {
                 Ok(Some(loss)) => sums.add(&loss, &self.optimizer)?,
                 Ok(None) => {}
-                Err(ShareError::NotFinite { term, value }) => return Err(self.not_finite(format!("term `{term}`"), value)),
+                Err(ShareError::NotFinite { term, value }) => {
+                    return Err(self.not_finite(format!("term `{term}`"), value));
+                }
                 Err(ShareError::Failed(error)) => return Err(error),
             }
         }
@@ -261,14 +277,15 @@ impl<'a> Run<'a> {
     /// Puts back and keeps the last adapter whose losses were finite (the one that entered the step before: the state
     /// that this step began with is the first to fail).
     fn not_finite(&self, term: String, value: f64) -> TuneError {
-        let kept = self.adapter.set_tensors(&self.last_good).map_err(TuneError::from).and_then(|()| match &self.files {
-            Some(files) => {
-                let folder = files.folder.join(LAST_GOOD);
-                self.adapter.save(&folder, "")?;
-                Ok(format!("the last good adapter is in {}", folder.display()))
-            }
-            None => Ok("nothing was kept, because the run has no folder".to_owned()),
-        });
+        let kept =
+            self.adapter.set_tensors(&self.last_good).map_err(TuneError::from).and_then(|()| match &self.files {
+                Some(files) => {
+                    let folder = files.folder.join(LAST_GOOD);
+                    self.adapter.save(&folder, "")?;
+                    Ok(format!("the last good adapter is in {}", folder.display()))
+                }
+                None => Ok("nothing was kept, because the run has no folder".to_owned()),
+            });
         match kept {
             Ok(kept) => TuneError::NotFinite { arm: self.spec.arm.clone(), step: self.spent.steps, term, value, kept },
             Err(error) => error,

@@ -301,7 +301,12 @@ fn the_linter_sees_what_is_planted() {
     let tickets = Scenario::builtin("tickets").expect("tickets");
     let lint = |scenario: &str, prompts: &str| {
         let scenario = Scenario::parse("scenario.toml", scenario, prompts).expect("parses");
-        scenario.lint(Some(&word_level)).expect("lints").into_iter().map(|f| (f.check, f.place)).collect::<BTreeSet<_>>()
+        scenario
+            .lint(Some(&word_level))
+            .expect("lints")
+            .into_iter()
+            .map(|f| (f.check, f.place))
+            .collect::<BTreeSet<_>>()
     };
     let (scenario, prompts) = (tickets.scenario_text(), tickets.prompt_text());
     let with_prompt = |old: &str, new: &str| {
@@ -368,7 +373,8 @@ fn an_eval_set_has_its_parts_and_enough_clusters() {
             assert!(pair.paraphrase_of.as_ref().is_some_and(|of| ids.contains(of)));
         }
         for environment in set.scenario.environments() {
-            let clusters: BTreeSet<&str> = set.items_of(&environment).iter().map(|item| item.cluster.as_str()).collect();
+            let clusters: BTreeSet<&str> =
+                set.items_of(&environment).iter().map(|item| item.cluster.as_str()).collect();
             assert!(clusters.len() >= 8, "{id}/{environment}: {} clusters", clusters.len());
         }
     }

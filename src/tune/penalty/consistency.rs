@@ -42,7 +42,9 @@ impl Term for Consistency {
 
     fn loss(&self, context: &StepContext<'_>) -> Result<Tensor, TuneError> {
         let pass = context.invariant()?;
-        sum_groups(&pass.groups, |group| Ok(distance(self.distance, &group.factual_pa, &group.counterfactual_pa)?.sum_all()?))
+        sum_groups(&pass.groups, |group| {
+            Ok(distance(self.distance, &group.factual_pa, &group.counterfactual_pa)?.sum_all()?)
+        })
     }
 }
 
@@ -76,7 +78,12 @@ mod tests {
 
     fn value(kind: Distance, a: [f32; 2], b: [f32; 2]) -> f64 {
         let row = |values: [f32; 2]| Tensor::new(&[values], &Device::Cpu).expect("row");
-        f64::from(distance(kind, &row(a), &row(b)).and_then(|d| d.squeeze(0)).and_then(|d| d.to_scalar::<f32>()).expect("distance"))
+        f64::from(
+            distance(kind, &row(a), &row(b))
+                .and_then(|d| d.squeeze(0))
+                .and_then(|d| d.to_scalar::<f32>())
+                .expect("distance"),
+        )
     }
 
     #[test]
@@ -92,7 +99,12 @@ mod tests {
         close(value(Distance::SymmetricKl, a, b), kl(p, q) + kl(q, p));
         let m = (p + q) / 2.0;
         close(value(Distance::JensenShannon, a, b), 0.5 * kl(p, m) + 0.5 * kl(q, m));
-        for kind in [Distance::SquaredLogOdds, Distance::PseudoHuber { delta: 0.5 }, Distance::SymmetricKl, Distance::JensenShannon] {
+        for kind in [
+            Distance::SquaredLogOdds,
+            Distance::PseudoHuber { delta: 0.5 },
+            Distance::SymmetricKl,
+            Distance::JensenShannon,
+        ] {
             close(value(kind, a, [a[0] - 4.0, a[1] - 4.0]), 0.0);
         }
     }

@@ -75,7 +75,8 @@ fn constant(like_pa: &Tensor, value: impl Fn(usize, usize) -> f32) -> Result<Ten
 fn cross_entropy(group: &ScoreGroup, pairs: &[&PairExample]) -> Result<Tensor, TuneError> {
     let labels = labels(group, pairs);
     let side = |scores_pa: &Tensor, side: fn(&[usize; 2]) -> usize| {
-        let chosen = constant(scores_pa, |pair, answer| f32::from(labels.get(pair).is_some_and(|both| side(both) == answer)))?;
+        let chosen =
+            constant(scores_pa, |pair, answer| f32::from(labels.get(pair).is_some_and(|both| side(both) == answer)))?;
         Ok::<_, TuneError>(log_softmax(scores_pa)?.mul(&chosen)?.sum_all()?.neg()?)
     };
     Ok(side(&group.factual_pa, |both| both[0])?.add(&side(&group.counterfactual_pa, |both| both[1])?)?)

@@ -92,7 +92,10 @@ impl Mediation {
             let sites = pass.rows.owners.get(row).and_then(|(pair, _)| self.sites.get(&pairs.get(*pair)?.scenario));
             for site in sites.into_iter().flatten() {
                 let point = site.hook();
-                let activation = pass.recorded.get(&point).ok_or_else(|| TuneError::state(&point.to_string(), "was not recorded".into()))?;
+                let activation = pass
+                    .recorded
+                    .get(&point)
+                    .ok_or_else(|| TuneError::state(&point.to_string(), "was not recorded".into()))?;
                 let exchange = exchanges.entry(point).or_default();
                 exchange.add(site, activation.dims(), row, &pass.rows, pairs)?;
             }
@@ -115,7 +118,14 @@ impl Mediation {
 
 impl Exchange {
     /// Adds one site of one row. `dims` are `[b, t, d]`, or `[b, t, h, k]` at points with heads.
-    fn add(&mut self, site: &Site, dims: &[usize], row: usize, rows: &PairRows, pairs: &[&PairExample]) -> Result<(), TuneError> {
+    fn add(
+        &mut self,
+        site: &Site,
+        dims: &[usize],
+        row: usize,
+        rows: &PairRows,
+        pairs: &[&PairExample],
+    ) -> Result<(), TuneError> {
         let tokens = dims.get(1).copied().unwrap_or_default();
         let heads = if dims.len() == 4 { dims.get(2).copied().unwrap_or(1) } else { 1 };
         let chosen = match site.head {
@@ -134,7 +144,12 @@ impl Exchange {
 }
 
 /// (receiving, giving) positions of a site on one row; [`Positions::All`] includes the fed part of the continuation.
-fn positions(site: &Site, row: usize, rows: &PairRows, pairs: &[&PairExample]) -> Result<Vec<(usize, usize)>, TuneError> {
+fn positions(
+    site: &Site,
+    row: usize,
+    rows: &PairRows,
+    pairs: &[&PairExample],
+) -> Result<Vec<(usize, usize)>, TuneError> {
     let found = rows.owners.get(row).and_then(|(number, side)| Some((pairs.get(*number)?, *side)));
     let (Some((example, side)), Some(own)) = (found, rows.rows.get(row)) else { return Ok(Vec::new()) };
     let mut positions = example.pair.resolve(&site.positions, side)?;

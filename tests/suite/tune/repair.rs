@@ -21,7 +21,8 @@ fn heads() -> Vec<Site> {
 fn effects(model: &LanguageModel, pairs: &[&TokenPair]) -> (f64, f64) {
     let outcomes = joint_outcomes(model, pairs, &heads(), Side::Factual, SourceGradient::Detached).expect("outcomes");
     let mean = |to: &candle_core::Tensor| {
-        let change = to.sub(&outcomes.base).and_then(|d| d.abs()).and_then(|d| d.mean_all()).and_then(|m| m.to_scalar::<f32>());
+        let change =
+            to.sub(&outcomes.base).and_then(|d| d.abs()).and_then(|d| d.mean_all()).and_then(|m| m.to_scalar::<f32>());
         f64::from(change.expect("mean"))
     };
     (mean(&outcomes.source), mean(&outcomes.patched))
@@ -35,7 +36,9 @@ struct Measured {
 
 fn measure(model: &LanguageModel) -> Measured {
     let held_out = world::data(Answers::Single, 60, 77);
-    let of = |examples: &[counterpath::tune::PairExample]| effects(model, &examples.iter().map(|example| &example.pair).collect::<Vec<_>>());
+    let of = |examples: &[counterpath::tune::PairExample]| {
+        effects(model, &examples.iter().map(|example| &example.pair).collect::<Vec<_>>())
+    };
     let (spurious, through_heads) = of(&held_out.invariant);
     Measured { spurious, through_heads, legitimate: of(&held_out.follow).0 }
 }
@@ -63,21 +66,36 @@ fn each_ingredient_does_what_it_names() {
     let data = world::data(Answers::Single, 200, 21);
     let before = measure(&world::model().0);
     // The environment's log-odds are 1.5 each, so a swap moves the answer by 3.
-    assert!(before.spurious > 1.5 && before.legitimate > 1.5, "the base learned both: {} and {}", before.spurious, before.legitimate);
+    assert!(
+        before.spurious > 1.5 && before.legitimate > 1.5,
+        "the base learned both: {} and {}",
+        before.spurious,
+        before.legitimate
+    );
     assert!((before.through_heads - before.spurious).abs() < 1e-3 * before.spurious, "the heads carry everything");
 
     let plain = tuned(&data, |_| {});
     assert!(plain.spurious > 0.6 * before.spurious, "task loss alone keeps the shortcut: {}", plain.spurious);
 
-    let pathway = |source| tuned(&data, |spec| (spec.weights.mediation, spec.mediation_source, spec.penalty_sites) = (3.0, source, at(heads())));
+    let pathway = |source| {
+        tuned(&data, |spec| {
+            (spec.weights.mediation, spec.mediation_source, spec.penalty_sites) = (3.0, source, at(heads()))
+        })
+    };
     for source in [SourceGradient::Attached, SourceGradient::Detached] {
         let closed = pathway(source);
-        assert!(closed.through_heads < 0.2 * before.through_heads, "{source:?}: {} through the heads", closed.through_heads);
+        assert!(
+            closed.through_heads < 0.2 * before.through_heads,
+            "{source:?}: {} through the heads",
+            closed.through_heads
+        );
         assert!(closed.spurious < 0.2 * before.spurious, "{source:?}: no other way is open: {}", closed.spurious);
         assert!(closed.legitimate > 0.6 * before.legitimate, "{source:?}: the cause stays: {}", closed.legitimate);
     }
 
-    let placebo = tuned(&data, |spec| (spec.weights.mediation, spec.penalty_sites) = (3.0, at(vec![Site::at_slot(SiteKind::ResidPre, 0, "cause")])));
+    let placebo = tuned(&data, |spec| {
+        (spec.weights.mediation, spec.penalty_sites) = (3.0, at(vec![Site::at_slot(SiteKind::ResidPre, 0, "cause")]))
+    });
     assert!(placebo.spurious > 0.6 * before.spurious, "a site without the effect closes nothing: {}", placebo.spurious);
 
     let causal = tuned(&data, |spec| {
@@ -86,5 +104,10 @@ fn each_ingredient_does_what_it_names() {
         spec.follow = FollowLoss::KeepBase;
     });
     assert!(causal.spurious < 0.15 * before.spurious, "{}", causal.spurious);
-    assert!((causal.legitimate / before.legitimate - 1.0).abs() < 0.25, "{} against {}", causal.legitimate, before.legitimate);
+    assert!(
+        (causal.legitimate / before.legitimate - 1.0).abs() < 0.25,
+        "{} against {}",
+        causal.legitimate,
+        before.legitimate
+    );
 }

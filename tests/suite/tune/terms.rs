@@ -24,7 +24,11 @@ struct Setting {
 fn setting(answers: Answers) -> Setting {
     let base = world::model().0.clone();
     let spec = TuneSpec::default();
-    let lora = counterpath::model::LoraSpec { rank: 2, target_modules: TargetModules::Pattern("all-linear".into()), ..spec.lora };
+    let lora = counterpath::model::LoraSpec {
+        rank: 2,
+        target_modules: TargetModules::Pattern("all-linear".into()),
+        ..spec.lora
+    };
     let adapter = Adapter::init(&base, &lora, Seed::new(4)).expect("adapter");
     let mut rng = Seed::new(9).rng();
     for (name, var) in adapter.trainable() {
@@ -45,11 +49,20 @@ fn only(weights: impl Fn(&mut Weights)) -> TuneSpec {
 }
 
 fn mediation(sites: Vec<Site>, source: SourceGradient) -> TuneSpec {
-    TuneSpec { penalty_sites: BTreeMap::from([("world".into(), sites)]), mediation_source: source, ..only(|w| w.mediation = 1.0) }
+    TuneSpec {
+        penalty_sites: BTreeMap::from([("world".into(), sites)]),
+        mediation_source: source,
+        ..only(|w| w.mediation = 1.0)
+    }
 }
 
 fn batch(data: &TuneData) -> Batch<'_> {
-    Batch { task: data.task.iter().collect(), invariant: data.invariant.iter().collect(), follow: data.follow.iter().collect(), canaries: data.canaries.iter().collect() }
+    Batch {
+        task: data.task.iter().collect(),
+        invariant: data.invariant.iter().collect(),
+        follow: data.follow.iter().collect(),
+        canaries: data.canaries.iter().collect(),
+    }
 }
 
 fn loss(setting: &Setting, spec: &TuneSpec) -> Tensor {
@@ -81,9 +94,11 @@ fn dot(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
 }
 
 fn shifted(setting: &Setting, spec: &TuneSpec, direction: &[Vec<f32>], by: f64) -> f64 {
-    let start: Vec<Tensor> = setting.adapter.trainable().iter().map(|(_, var)| var.as_detached_tensor().copy().expect("copy")).collect();
+    let start: Vec<Tensor> =
+        setting.adapter.trainable().iter().map(|(_, var)| var.as_detached_tensor().copy().expect("copy")).collect();
     for ((_, var), along) in setting.adapter.trainable().iter().zip(direction) {
-        let step = Tensor::new(along.as_slice(), &Device::Cpu).and_then(|step| step.reshape(var.shape())).expect("step");
+        let step =
+            Tensor::new(along.as_slice(), &Device::Cpu).and_then(|step| step.reshape(var.shape())).expect("step");
         var.set(&(var.as_detached_tensor() + (step * by).expect("scaled")).expect("moved")).expect("set");
     }
     let value = scalar(&loss(setting, spec));
@@ -100,15 +115,22 @@ fn check(setting: &Setting, spec: &TuneSpec, name: &str) {
     assert!(norm > 1e-3, "{name}: the gradient is {norm}");
     let mut rng = Seed::new(1).rng();
     let mut directions = vec![gradient.clone()];
-    directions.extend((0..2).map(|_| gradient.iter().map(|part| part.iter().map(|_| normal(&mut rng) as f32).collect()).collect()));
+    directions.extend(
+        (0..2).map(|_| gradient.iter().map(|part| part.iter().map(|_| normal(&mut rng) as f32).collect()).collect()),
+    );
     for (number, direction) in directions.into_iter().enumerate() {
         let length = dot(&direction, &direction).sqrt();
-        let unit: Vec<Vec<f32>> = direction.iter().map(|part| part.iter().map(|x| (f64::from(*x) / length) as f32).collect()).collect();
-        let around = |step: f64| (shifted(setting, spec, &unit, step) - shifted(setting, spec, &unit, -step)) / (2.0 * step);
+        let unit: Vec<Vec<f32>> =
+            direction.iter().map(|part| part.iter().map(|x| (f64::from(*x) / length) as f32).collect()).collect();
+        let around =
+            |step: f64| (shifted(setting, spec, &unit, step) - shifted(setting, spec, &unit, -step)) / (2.0 * step);
         // Richardson: the error of order step² cancels.
         let found = (4.0 * around(4e-3) - around(8e-3)) / 3.0;
         let expected = dot(&gradient, &unit);
-        assert!((found - expected).abs() < 5e-3 * norm, "{name}, direction {number}: {found} by differences, {expected} by backward, norm {norm}");
+        assert!(
+            (found - expected).abs() < 5e-3 * norm,
+            "{name}, direction {number}: {found} by differences, {expected} by backward, norm {norm}"
+        );
     }
 }
 
@@ -125,20 +147,40 @@ fn gradients_match_finite_differences() {
         for at in [AnchorAt::Answer, AnchorAt::Prompt, AnchorAt::Everywhere] {
             check(&setting, &TuneSpec { anchor_at: at, ..only(|w| w.anchor = 1.0) }, &format!("anchor {at:?}"));
         }
-        for distance in [Distance::SquaredLogOdds, Distance::PseudoHuber { delta: 0.5 }, Distance::SymmetricKl, Distance::JensenShannon] {
-            check(&setting, &TuneSpec { consistency: distance, ..only(|w| w.consistency = 1.0) }, &format!("{distance:?}"));
+        for distance in [
+            Distance::SquaredLogOdds,
+            Distance::PseudoHuber { delta: 0.5 },
+            Distance::SymmetricKl,
+            Distance::JensenShannon,
+        ] {
+            check(
+                &setting,
+                &TuneSpec { consistency: distance, ..only(|w| w.consistency = 1.0) },
+                &format!("{distance:?}"),
+            );
         }
         for follow in [FollowLoss::CrossEntropy, FollowLoss::Margin { nats: 3.0 }, FollowLoss::KeepBase] {
             check(&setting, &TuneSpec { follow, ..only(|w| w.follow = 1.0) }, &format!("{follow:?}"));
         }
         check(&setting, &mediation(pathway(), SourceGradient::Attached), "mediation");
-        check(&setting, &TuneSpec { penalty_sites: BTreeMap::from([("world".into(), pathway())]), ..only(|w| *w = Weights::default()) }, "everything");
+        check(
+            &setting,
+            &TuneSpec {
+                penalty_sites: BTreeMap::from([("world".into(), pathway())]),
+                ..only(|w| *w = Weights::default())
+            },
+            "everything",
+        );
     }
 }
 
 #[test]
 fn the_mediation_penalty_agrees_with_the_engines_joint_outcomes() {
-    for (answers, source) in [(Answers::Single, SourceGradient::Attached), (Answers::Single, SourceGradient::Detached), (Answers::Double, SourceGradient::Detached)] {
+    for (answers, source) in [
+        (Answers::Single, SourceGradient::Attached),
+        (Answers::Single, SourceGradient::Detached),
+        (Answers::Double, SourceGradient::Detached),
+    ] {
         let setting = setting(answers);
         let pairs: Vec<&TokenPair> = setting.data.invariant.iter().map(|example| &example.pair).collect();
         let leg = |receiver| {
@@ -160,10 +202,12 @@ fn the_mediation_penalty_agrees_with_the_engines_joint_outcomes() {
 #[test]
 fn detaching_the_source_changes_the_gradient_and_not_the_value() {
     let setting = setting(Answers::Single);
-    let [attached, detached] = [SourceGradient::Attached, SourceGradient::Detached].map(|source| loss(&setting, &mediation(pathway(), source)));
+    let [attached, detached] = [SourceGradient::Attached, SourceGradient::Detached]
+        .map(|source| loss(&setting, &mediation(pathway(), source)));
     assert_eq!(scalar(&attached), scalar(&detached));
     let (attached, detached) = (gradient(&setting, &attached), gradient(&setting, &detached));
-    let difference: Vec<Vec<f32>> = attached.iter().zip(&detached).map(|(a, b)| a.iter().zip(b).map(|(a, b)| a - b).collect()).collect();
+    let difference: Vec<Vec<f32>> =
+        attached.iter().zip(&detached).map(|(a, b)| a.iter().zip(b).map(|(a, b)| a - b).collect()).collect();
     assert!(dot(&difference, &difference) > 1e-2 * dot(&attached, &attached));
 }
 
@@ -189,7 +233,10 @@ fn values_follow_from_scores_alone() {
             let prompt = pair.side(side);
             logprob(&prompt.ids, &prompt.answers[0]) - logprob(&prompt.ids, &prompt.answers[1])
         };
-        let squares = setting.data.invariant.iter().map(|example| (odds(&example.pair, Side::Factual) - odds(&example.pair, Side::Counterfactual)).powi(2));
+        let squares =
+            setting.data.invariant.iter().map(|example| {
+                (odds(&example.pair, Side::Factual) - odds(&example.pair, Side::Counterfactual)).powi(2)
+            });
         close(only(|w| w.consistency = 1.0), squares.sum::<f64>() / setting.data.invariant.len() as f64, "consistency");
 
         let entropy = |pair: &TokenPair, side: Side, label: usize| {
@@ -198,7 +245,8 @@ fn values_follow_from_scores_alone() {
         };
         let follow = setting.data.follow.iter().map(|example| {
             let [factual, counterfactual] = example.labels.expect("labels");
-            entropy(&example.pair, Side::Factual, factual) + entropy(&example.pair, Side::Counterfactual, counterfactual)
+            entropy(&example.pair, Side::Factual, factual)
+                + entropy(&example.pair, Side::Counterfactual, counterfactual)
         });
         close(only(|w| w.follow = 1.0), follow.sum::<f64>() / (2 * setting.data.follow.len()) as f64, "follow");
     }

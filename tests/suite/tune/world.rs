@@ -8,7 +8,9 @@ use counterpath::base::seed::{index, uniform};
 use counterpath::base::{Seed, Silent};
 use counterpath::intervene::TokenPair;
 use counterpath::model::{LanguageModel, TokenizedPrompt};
-use counterpath::tune::{Decline, PairExample, PretrainSpec, Schedule, TaskExample, TextExample, TuneData, Warmup, pretrain};
+use counterpath::tune::{
+    Decline, PairExample, PretrainSpec, Schedule, TaskExample, TextExample, TuneData, Warmup, pretrain,
+};
 
 use super::tiny;
 
@@ -59,16 +61,35 @@ pub fn data(answers: Answers, count: usize, seed: u64) -> TuneData {
         let prompt = prompt(NAMES[group][name], cause, answers);
         data.task.push(TaskExample { id: format!("t{number}"), prompt, label: label(group, cause, &mut rng) });
         let (group, name, cause) = unit(&mut rng);
-        data.invariant.push(pair(&format!("i{number}"), (NAMES[group][name], cause), (NAMES[1 - group][name], cause), None, answers));
+        data.invariant.push(pair(
+            &format!("i{number}"),
+            (NAMES[group][name], cause),
+            (NAMES[1 - group][name], cause),
+            None,
+            answers,
+        ));
         let (group, name, cause) = unit(&mut rng);
         let name = NAMES[group][name];
-        data.follow.push(pair(&format!("f{number}"), (name, cause), (name, 1 - cause), Some([cause, 1 - cause]), answers));
+        data.follow.push(pair(
+            &format!("f{number}"),
+            (name, cause),
+            (name, 1 - cause),
+            Some([cause, 1 - cause]),
+            answers,
+        ));
     }
-    data.canaries = (0..4).map(|id| TextExample { id: format!("c{id}"), ids: vec![0, 14 + id, 18, 17 - id, 19] }).collect();
+    data.canaries =
+        (0..4).map(|id| TextExample { id: format!("c{id}"), ids: vec![0, 14 + id, 18, 17 - id, 19] }).collect();
     data
 }
 
-fn pair(id: &str, factual: (u32, usize), counterfactual: (u32, usize), labels: Option<[usize; 2]>, answers: Answers) -> PairExample {
+fn pair(
+    id: &str,
+    factual: (u32, usize),
+    counterfactual: (u32, usize),
+    labels: Option<[usize; 2]>,
+    answers: Answers,
+) -> PairExample {
     let side = |(name, cause)| prompt(name, cause, answers);
     let pair = TokenPair::new(id, id, side(factual), side(counterfactual)).expect("aligned");
     PairExample { pair, scenario: "world".into(), labels }
