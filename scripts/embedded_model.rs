@@ -23,11 +23,13 @@ use counterpath::tune::{PretrainSpec, pretrain};
 use serde_json::{Value, json};
 
 const SEED: u64 = 20_260;
-const SCENARIOS: [&str; 3] = ["hiring", "tickets", "admissions"];
-/// Texts of each scenario.
-const TEXTS: usize = 12_000;
+/// The scenarios and how often each one's texts are drawn: what a problem word says of its severity is the faintest
+/// signal of the language, so tickets come twice.
+const SCENARIOS: [(&str, usize); 3] = [("hiring", 1), ("tickets", 2), ("admissions", 1)];
+/// Texts of each scenario, a turn.
+const TEXTS: usize = 40_000;
 /// Texts in the form of the privacy canaries, with codes that no canary has.
-const BACKGROUND: usize = 3_000;
+const BACKGROUND: usize = 8_000;
 const LAYERS: usize = 4;
 const WIDTH: usize = 64;
 const HEADS: usize = 4;
@@ -54,7 +56,7 @@ impl Progress for Lines {
 
 fn main() -> Result<()> {
     let folder = PathBuf::from(std::env::args().nth(1).context("usage: embedded-model FOLDER")?);
-    let steps = std::env::args().nth(2).map(|text| text.parse()).transpose()?.unwrap_or(3000);
+    let steps = std::env::args().nth(2).map(|text| text.parse()).transpose()?.unwrap_or(9000);
     let started = Instant::now();
     let seed = Seed::new(SEED);
     let texts = corpus(seed)?;
@@ -89,8 +91,8 @@ fn main() -> Result<()> {
 /// Text of all scenarios, mixed.
 fn corpus(seed: Seed) -> Result<Vec<String>> {
     let mut texts = Vec::new();
-    for id in SCENARIOS {
-        texts.extend(Scenario::builtin(id)?.corpus(TRAIN, TEXTS, seed.fork(id))?);
+    for (id, turns) in SCENARIOS {
+        texts.extend(Scenario::builtin(id)?.corpus(TRAIN, turns * TEXTS, seed.fork(id))?);
     }
     texts.extend(background(BACKGROUND, seed));
     shuffle(&mut seed.fork("mix").rng(), &mut texts);

@@ -5,7 +5,7 @@ use super::recipe::TargetRecipe;
 use crate::mediate::JointEffects;
 use crate::record::RunRecord;
 use crate::report::{Target, TargetStatus};
-use crate::scenario::TRAIN;
+use crate::scenario::{Scenario, TRAIN};
 use crate::stats::{Bootstrap, Estimate, Item, Statistic, equivalence_level, estimate, paired_difference};
 
 /// The records that targets speak of, and how their intervals are made.
@@ -199,28 +199,31 @@ impl Judge<'_> {
         self.difference(claim, criterion, (&after, &before), &Statistic::Mean, |low, _| low > 0.0, "accuracy", detail)
     }
 
-    /// Accuracy where the shortcut holds, eval set by eval set: it may fall as far as the shortcut was worth.
+    /// Accuracy where the shortcut holds, eval set by eval set. It may fall as far as the shortcut was worth: to that of
+    /// the best predictor which sees legitimate causes alone, on the same items.
     fn training_accuracy(&self) -> Vec<Target> {
-        let mut targets = Vec::new();
-        for set in self.sets {
-            let Some(worth) = set.scenario.as_ref().and_then(|scenario| scenario.shortcut_worth(0, TRAIN)) else { continue };
-            let claim = format!("{}: accuracy where the shortcut holds falls no further than the shortcut was worth", set.id);
-            let margin = worth + self.recipe.accuracy_margin;
-            let criterion = format!(
-                "accuracy in the training environment falls by less than {margin:.3} (worth of the shortcut {worth:.3}, exact from the scenario, and {} for chance)",
-                self.recipe.accuracy_margin
-            );
-            let Some(causal) = self.arm("causal") else {
-                targets.push(untested(&claim, criterion, "causal"));
-                continue;
-            };
-            let population = format!("{}/{TRAIN}", set.id);
-            let items = |record: &RunRecord| record.score("accuracy.exact", &population).map(|score| score.items.clone()).unwrap_or_default();
-            let mean = |record: &RunRecord| record.score("accuracy.exact", &population).and_then(|score| score.estimate.value).unwrap_or(f64::NAN);
-            let detail = format!("{:.3} → {:.3}", mean(self.base), mean(causal));
-            targets.push(self.margin_difference(&claim, criterion, (&items(causal), &items(self.base)), margin, detail));
-        }
-        targets
+        self.sets.iter().filter_map(|set| self.training_accuracy_of(set)).collect()
+    }
+
+    fn training_accuracy_of(&self, set: &Population) -> Option<Target> {
+        let scenario = set.scenario.as_ref()?;
+        let worth = scenario.shortcut_worth(0, TRAIN)?;
+        let population = format!("{}/{TRAIN}", set.id);
+        let margin = self.recipe.accuracy_margin;
+        let claim = format!("{}: accuracy where the shortcut holds falls no further than the shortcut was worth", set.id);
+        let criterion = format!("accuracy less than {margin} below the best predictor without the shortcut, on the same items");
+        let Some(causal) = self.arm("causal") else { return Some(untested(&claim, criterion, "causal")) };
+        let scored = |record: &RunRecord| record.score("accuracy.exact", &population).cloned();
+        let (before, after) = (scored(self.base)?, scored(causal)?);
+        let best = legitimate_hits(set, scenario, &after.items);
+        let mean = |items: &[Item]| items.iter().map(|item| item.value).sum::<f64>() / items.len().max(1) as f64;
+        let detail = format!(
+            "base {:.3}, causal {:.3}, best without the shortcut {:.3} on these items; in the population the shortcut is worth {worth:.3} (exact)",
+            mean(&before.items),
+            mean(&after.items),
+            mean(&best)
+        );
+        Some(self.margin_difference(&claim, criterion, (&after.items, &best), margin, detail))
     }
 
     /// Met where the lower bound of the 1 − 2α interval of the difference is above −`margin`.
@@ -300,4 +303,21 @@ fn share_text(share: &Estimate) -> String {
         (Some(value), None) => format!("{:.1} %", 100.0 * value),
         (None, _) => share.undefined.clone().unwrap_or_else(|| "undefined".into()),
     }
+}
+
+/// For each scored item, whether the best predictor that sees legitimate causes alone would have been right.
+fn legitimate_hits(set: &Population, scenario: &Scenario, scored: &[Item]) -> Vec<Item> {
+    let hit = |item: &Item| {
+        let prompt = &set.items.iter().find(|task| task.id == item.id)?.prompt;
+        let value = |variable: &crate::scenario::scm::Variable| {
+            let text = prompt.values.get(&variable.name)?;
+            variable.values.iter().position(|value| value == text)
+        };
+        // Latents are seen by no prompt; the label given legitimate causes does not read them.
+        let world: Vec<usize> =
+            scenario.scm().variables().iter().map(|variable| value(variable).unwrap_or(0)).collect();
+        let best = scenario.legitimate_label(0, &world)?;
+        Some(Item { value: f64::from(u8::from(prompt.label == Some(best))), ..item.clone() })
+    };
+    scored.iter().filter_map(hit).collect()
 }

@@ -16,6 +16,7 @@ use super::model::Scenario;
 use super::pair::{CounterfactualPair, DoKind, Split, TaskItem};
 use super::query::Moved;
 use super::scm::TRAIN;
+use super::spec::FrozenSpec;
 use crate::base::digest::Hasher;
 use crate::base::{Digest, FileError, Seed, files};
 
@@ -36,6 +37,11 @@ impl EvalSet {
     /// Draws the set that the scenario's `[frozen]` asks for.
     pub fn generate(scenario: Scenario) -> Result<Self, ScenarioError> {
         let size = scenario.frozen();
+        Self::generate_sized(scenario, size)
+    }
+
+    /// Draws a set of another size or seed.
+    pub fn generate_sized(scenario: Scenario, size: FrozenSpec) -> Result<Self, ScenarioError> {
         let seed = Seed::new(size.seed).fork("eval set");
         let mut items = Vec::new();
         for environment in scenario.environments() {

@@ -2,8 +2,9 @@
 
 use counterpath::base::{Seed, seed};
 use counterpath::stats::{
-    Bootstrap, Estimate, Interval, Item, Roc, RocPoint, Statistic, benjamini_hochberg, clustered_mean, delong,
-    estimate, holm, odds, odds_ratio_effect, paired_difference, sign_flip, two_level, wilson,
+    Bootstrap, Equivalence, Estimate, Interval, Item, Roc, RocPoint, Statistic, benjamini_hochberg, clustered_mean,
+    delong, equivalence, equivalence_level, estimate, holm, minimum_detectable_effect, odds, odds_ratio_effect,
+    paired_difference, sign_flip, two_level, wilson,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -151,6 +152,37 @@ fn two_levels_cover_where_one_does_not() {
     nominal("two level", covered);
     let one = coverage("two level", 1.0, |seed| estimate(&runs(seed)[0], &Statistic::Mean, &bootstrap(seed)).interval);
     assert!(one < 0.6, "one seed's interval speaks of that seed alone: {one}");
+}
+
+#[test]
+fn equivalence_and_power_keep_their_rates() {
+    // The closed form of the error, known in advance: differences of clusters of five are N(δ, (1 + 1/5)).
+    let clusters = 40;
+    let error = (1.2f64 / clusters as f64).sqrt();
+    let rate = |name: &str, difference: f64, verdict: &dyn Fn(&Seed, &[Item]) -> bool| {
+        let root = Seed::new(99).fork(name);
+        let once = |simulation: &usize| {
+            let seed = root.fork(&simulation.to_string());
+            let mut items = clustered(&seed, clusters);
+            items.iter_mut().for_each(|item| item.value += difference - 1.0);
+            verdict(&seed, &items)
+        };
+        (0..SIMULATIONS).filter(once).count() as f64 / SIMULATIONS as f64
+    };
+    let margin = 4.0 * error;
+    let equivalent = |seed: &Seed, items: &[Item]| {
+        let resampling = Bootstrap { level: equivalence_level(0.05), ..bootstrap(seed) };
+        let interval = estimate(items, &Statistic::Mean, &resampling).interval.expect("an interval");
+        equivalence(&interval, margin) == Equivalence::Equivalent
+    };
+    // On the edge of the margin the claim is false and may be made in 5 % of the cases; at 0 it is true.
+    let on_the_edge = rate("edge", margin, &equivalent);
+    assert!((0.025..0.085).contains(&on_the_edge), "{on_the_edge}");
+    assert!(rate("inside", 0.0, &equivalent) > 0.9);
+    // A true difference as large as the minimum detectable one is found in 80 % of the cases.
+    let found = |seed: &Seed, items: &[Item]| sign_flip(items, 400, seed).expect("finite") < 0.05;
+    let power = rate("power", minimum_detectable_effect(error, 0.05, 0.8), &found);
+    assert!((0.74..0.86).contains(&power), "{power}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod inspect;
 mod report;
 mod run;
 mod score;
+mod work;
 
 use anyhow::Result;
 use counterpath::base::Progress;
@@ -30,7 +31,10 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
         Verb::Report(args) => report::run(args, format),
         Verb::Quickstart(args) => run::quickstart(args, format, progress),
         Verb::Run(args) => run::run(args, format, progress),
-        _ => anyhow::bail!("not yet"),
+        Verb::Generate(args) => work::generate(args, format),
+        Verb::Evaluate(args) => work::evaluate(args, format, progress),
+        Verb::Mediate(args) => work::mediate(args, format, progress),
+        Verb::Tune(args) => work::tune(args, format, progress),
     }
 }
 
