@@ -17,7 +17,25 @@ use serde_json::Value;
 use crate::shared::{json, largest_difference, numbers, rows, shared_dir};
 
 /// The fixtures of the families that are known.
-const FIXTURES: [&str; 4] = ["gpt2", "llama", "llama_tied_bias_headdim", "llama3_rope"];
+const FIXTURES: [&str; 17] = [
+    "gemma2",
+    "gemma3_text",
+    "gpt2",
+    "gpt_neox",
+    "gpt_neox_sequential",
+    "llama",
+    "llama3_rope",
+    "llama_tied_bias_headdim",
+    "mistral",
+    "olmo2",
+    "phi",
+    "phi3",
+    "phi3_longrope",
+    "qwen2",
+    "qwen2_sliding",
+    "qwen3",
+    "smollm3",
+];
 
 struct Case {
     name: String,
