@@ -14,7 +14,11 @@ const WHOLE: f64 = 1e-4;
 const DECOMPOSITION: f64 = 1e-4;
 
 /// Receiving its own activations at all `sites` leaves each side's outcome as it was.
-pub(crate) fn nothing_changes_nothing(runner: Runner<'_>, pairs: &[TokenPair], sites: &[Site]) -> Result<Check, MediateError> {
+pub(crate) fn nothing_changes_nothing(
+    runner: Runner<'_>,
+    pairs: &[TokenPair],
+    sites: &[Site],
+) -> Result<Check, MediateError> {
     let mut itself = Vec::with_capacity(2 * pairs.len());
     for pair in pairs {
         for side in [Side::Factual, Side::Counterfactual] {
@@ -42,14 +46,16 @@ pub(crate) fn whole_input_is_total(runner: Runner<'_>, pairs: &[TokenPair]) -> R
         runner.outcomes(&jobs, Outcome::Contrast)
     };
     let (plain, patched) = (run(&plain)?, run(&patched)?);
-    let deviations = plain.iter().zip(&patched).filter_map(|(plain, patched)| match (plain.as_slice(), patched.as_slice()) {
-        ([factual, counterfactual], [to_counterfactual, to_factual]) => {
-            Some((to_counterfactual - counterfactual).abs().max((to_factual - factual).abs()))
-        }
-        _ => None,
-    });
+    let deviations =
+        plain.iter().zip(&patched).filter_map(|(plain, patched)| match (plain.as_slice(), patched.as_slice()) {
+            ([factual, counterfactual], [to_counterfactual, to_factual]) => {
+                Some((to_counterfactual - counterfactual).abs().max((to_factual - factual).abs()))
+            }
+            _ => None,
+        });
     let (used, all) = (whole.len(), pairs.len());
-    let detail = format!("blocks.0.hook_resid_pre at every position, both ways, {used} pairs of equal length among {all}");
+    let detail =
+        format!("blocks.0.hook_resid_pre at every position, both ways, {used} pairs of equal length among {all}");
     Ok(check("the whole input carries the total effect", deviations, WHOLE, detail))
 }
 

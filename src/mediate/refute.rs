@@ -42,7 +42,12 @@ const ZERO: f64 = 1e-4;
 
 /// Attacks the finding that `sites` carry the effect of `pairs`, which the choice of the sites has not seen. A refuter
 /// that cannot be run on these pairs has an undefined estimate, the reason, and did not pass.
-pub fn refute(runner: Runner<'_>, pairs: &[TokenPair], sites: &[Site], spec: &RefuteSpec<'_>) -> Result<Vec<Refutation>, MediateError> {
+pub fn refute(
+    runner: Runner<'_>,
+    pairs: &[TokenPair],
+    sites: &[Site],
+    spec: &RefuteSpec<'_>,
+) -> Result<Vec<Refutation>, MediateError> {
     if pairs.is_empty() || sites.is_empty() {
         let purpose = if pairs.is_empty() { "refute a finding on" } else { "refute: the pathway has no sites" };
         return Err(MediateError::NoPairs { population: spec.population.to_owned(), purpose });
@@ -61,7 +66,11 @@ pub fn refute(runner: Runner<'_>, pairs: &[TokenPair], sites: &[Site], spec: &Re
 }
 
 /// Effects of sites in front of the first difference.
-fn placebo_position(runner: Runner<'_>, pairs: &[TokenPair], spec: &RefuteSpec<'_>) -> Result<Refutation, MediateError> {
+fn placebo_position(
+    runner: Runner<'_>,
+    pairs: &[TokenPair],
+    spec: &RefuteSpec<'_>,
+) -> Result<Refutation, MediateError> {
     let last_layer = runner.model.architecture().n_layers.saturating_sub(1);
     let mut used = Vec::new();
     for pair in pairs {
@@ -88,7 +97,9 @@ fn placebo_position(runner: Runner<'_>, pairs: &[TokenPair], spec: &RefuteSpec<'
         passed: !items.is_empty() && largest <= ZERO,
         finding: None,
         estimate,
-        detail: format!("residual stream at the last token before the first difference: passes where no pair's |effect| is above {ZERO}; the largest is {largest:.1e}"),
+        detail: format!(
+            "residual stream at the last token before the first difference: passes where no pair's |effect| is above {ZERO}; the largest is {largest:.1e}"
+        ),
     })
 }
 
@@ -100,13 +111,16 @@ fn placebo_sites(
     spec: &RefuteSpec<'_>,
 ) -> Result<Refutation, MediateError> {
     let landmarks = pairs.first().map(TokenPair::landmarks).unwrap_or_default();
-    let draw = |number| random_sites(runner.model.architecture(), sites, &landmarks, spec.seed.fork(&format!("placebo {number}")));
+    let draw = |number| {
+        random_sites(runner.model.architecture(), sites, &landmarks, spec.seed.fork(&format!("placebo {number}")))
+    };
     let sets: Result<Vec<Vec<Site>>, MediateError> = (0..spec.draws).map(draw).collect();
     let sets = match sets {
         Err(error @ MediateError::TooFewSites { .. }) => return Ok(spec.not_run("placebo sites", &error.to_string())),
         other => other?,
     };
-    let carried: Vec<Vec<Item>> = joint_effects_of_each(runner, pairs, &sets)?.iter().map(JointEffects::carried).collect();
+    let carried: Vec<Vec<Item>> =
+        joint_effects_of_each(runner, pairs, &sets)?.iter().map(JointEffects::carried).collect();
     let what = format!("as many random sites of the same kinds outside the pathway, mean of {} draws", spec.draws);
     Ok(spec.compare("placebo sites", (&finding.carried(), &mean_items(&carried)), 2.0, &what))
 }
@@ -215,7 +229,10 @@ impl RefuteSpec<'_> {
     /// Sets a refuter beside the finding, pair by pair.
     fn compare(&self, name: &str, (finding, refuter): (&[Item], &[Item]), times: f64, what: &str) -> Refutation {
         let bootstrap = self.bootstrap_for(name);
-        let margin = |(finding, refuter): (&Item, &Item)| Item { value: finding.value - times * refuter.value, ..finding.clone() };
+        let margin = |(finding, refuter): (&Item, &Item)| Item {
+            value: finding.value - times * refuter.value,
+            ..finding.clone()
+        };
         let margins: Vec<Item> = finding.iter().zip(refuter).map(margin).collect();
         let margin = estimate(&margins, &Statistic::Mean, &bootstrap);
         let passed = margin.interval.is_some_and(|interval| interval.low > 0.0);

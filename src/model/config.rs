@@ -195,7 +195,7 @@ impl<'a> Config<'a> {
             None => flat("partial_rotary_factor")?.or(flat("rotary_pct")?).unwrap_or(default),
         };
         let dims = (head_dim as f64 * share) as usize;
-        match dims % 2 == 0 && dims <= head_dim {
+        match dims.is_multiple_of(2) && dims <= head_dim {
             true => Ok(dims),
             false => Err(self.unsupported("partial_rotary_factor", "an even number of channels can be turned")),
         }

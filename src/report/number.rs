@@ -174,7 +174,7 @@ pub(super) fn count(n: usize) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push('\u{202f}');
         }
         text.push(digit);
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn digits_follow_the_interval() {
-        assert_eq!(in_full(&estimate(3.14159, 2.8, 3.5), "nats"), "3.14 [2.80, 3.50] nats");
+        assert_eq!(in_full(&estimate(3.1379, 2.8, 3.5), "nats"), "3.14 [2.80, 3.50] nats");
         assert_eq!(in_full(&estimate(1234.5, 1100.0, 1400.0), "nats"), "1234 [1100, 1400] nats");
         assert_eq!(in_full(&estimate(0.8125, 0.78, 0.85), "share"), "81.2 [78.0, 85.0] %");
         assert_eq!(in_full(&estimate(1.0, 1.0, 1.0), "share"), "100 [100, 100] %");

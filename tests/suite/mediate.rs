@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use counterpath::base::{Progress, Seed, Silent};
 use counterpath::base::seed::index;
+use counterpath::base::{Progress, Seed, Silent};
 use counterpath::intervene::{
     InterveneError, Job, NaiveEngine, Orientation, Outcome, Site, SiteKind, SweepEngine, TokenPair,
 };
@@ -52,7 +52,8 @@ fn pairs(n: usize, names: std::ops::Range<u32>, seed: u64, answers: [&[u32]; 2])
                 TokenizedPrompt { ids, answers: answers.iter().map(|answer| answer.to_vec()).collect(), slots }
             };
             let (from, to) = if forward { (a, b) } else { (b, a) };
-            let mut pair = TokenPair::new(format!("p{number}"), format!("w{wording}"), side(from), side(to)).expect("pair");
+            let mut pair =
+                TokenPair::new(format!("p{number}"), format!("w{wording}"), side(from), side(to)).expect("pair");
             pair.orientation = if forward { Orientation::Forward } else { Orientation::Backward };
             pair.values = Some(if forward { ["low".into(), "high".into()] } else { ["high".into(), "low".into()] });
             pair
@@ -75,7 +76,11 @@ fn rows_meet_the_reference_implementation() {
         let patch = &golden["patch"];
         let ids = rows(&golden["input_ids"]);
         let token = |name: &str| vec![patch[name].as_u64().expect("token") as u32];
-        let prompt = |row: usize| TokenizedPrompt { ids: ids[row].clone(), answers: vec![token("token_a"), token("token_b")], slots: vec![] };
+        let prompt = |row: usize| TokenizedPrompt {
+            ids: ids[row].clone(),
+            answers: vec![token("token_a"), token("token_b")],
+            slots: vec![],
+        };
         let pair = TokenPair::new("p", "c", prompt(0), prompt(1)).expect("pair");
         let spec = SweepSpec::new(&[SiteKind::ResidPre, SiteKind::Z], Grid::EveryToken, &BOTH);
         let runs = sweep(runner(&model), std::slice::from_ref(&pair), &spec).expect("sweep");
@@ -104,13 +109,24 @@ fn a_row_has_the_documented_fields() {
     let runs = sweep(runner(&model), &pairs, &spec).expect("sweep");
     // Two layers of seven positions and two of four heads, both ways.
     assert_eq!(runs.len(), 2 * (2 * 7 + 2 * 4));
-    let row = |at: usize| serde_json::to_value(SweepRow::new(&pairs[0], &runs[at], spec.outcome).expect("row")).expect("JSON");
+    let row = |at: usize| {
+        serde_json::to_value(SweepRow::new(&pairs[0], &runs[at], spec.outcome).expect("row")).expect("JSON")
+    };
     let keys: Vec<String> = row(0).as_object().expect("object").keys().cloned().collect();
-    assert_eq!(keys, ["id", "site", "layer", "position", "head", "direction", "base", "source", "patched", "effect", "outcome"]);
+    assert_eq!(
+        keys,
+        ["id", "site", "layer", "position", "head", "direction", "base", "source", "patched", "effect", "outcome"]
+    );
     let (first, last) = (row(2), row(runs.len() - 1));
-    assert_eq!((&first["site"], &first["position"], &first["direction"]), (&"attn_out".into(), &1.into(), &"noise".into()));
+    assert_eq!(
+        (&first["site"], &first["position"], &first["direction"]),
+        (&"attn_out".into(), &1.into(), &"noise".into())
+    );
     assert!(first["head"].is_null() && first["outcome"] == "logit_difference");
-    assert_eq!((&last["site"], &last["layer"], &last["head"], &last["direction"]), (&"z".into(), &1.into(), &3.into(), &"denoise".into()));
+    assert_eq!(
+        (&last["site"], &last["layer"], &last["head"], &last["direction"]),
+        (&"z".into(), &1.into(), &3.into(), &"denoise".into())
+    );
     assert!(last["position"].is_null());
     let long = self::pairs(1, 15..23, 1, [&[3, 8], &[4]]);
     let runs = sweep(runner(&model), &long, &spec).expect("sweep");
@@ -123,7 +139,8 @@ fn divergences_name_receiver_and_donor() {
     let pairs = plain_pairs(1, 3);
     let spec = SweepSpec { outcome: Outcome::Kl, ..SweepSpec::new(&[SiteKind::ResidPost], Grid::Landmarks, &BOTH) };
     let runs = sweep(runner(&model), &pairs, &spec).expect("sweep");
-    let last = runs.iter().find(|run| run.site == Site::at_slot(SiteKind::ResidPost, 1, "last")).expect("the read position");
+    let last =
+        runs.iter().find(|run| run.site == Site::at_slot(SiteKind::ResidPost, 1, "last")).expect("the read position");
     assert!(runs.iter().all(|run| run.base.abs() < 1e-6 && run.source > 0.01));
     assert!((last.patched - last.source).abs() < 1e-5, "the whole stream that is read: {last:?}");
 }
@@ -168,7 +185,8 @@ fn a_stopped_sweep_goes_on_where_it_stopped() {
     let row = kept.lines().nth(1).expect("a row").replace("\"p0\"", "\"p20\"");
     std::fs::write(&journal, format!("{kept}{row}\n{}", &row[..20])).expect("a crash");
     let other = SweepSpec { outcome: Outcome::Probability, ..spec.clone() };
-    let refused = sweep_to_file(runner(&model), &pairs, &other, None, &output).expect_err("another request").to_string();
+    let refused =
+        sweep_to_file(runner(&model), &pairs, &other, None, &output).expect_err("another request").to_string();
     assert!(refused.contains("another request") && refused.contains("effects.jsonl.journal"), "{refused}");
     let resumed = sweep_to_file(runner(&model), &pairs, &spec, None, &output).expect("resumed");
     assert!(!journal.exists());
@@ -188,7 +206,13 @@ struct Corrupted {
 }
 
 impl SweepEngine for Corrupted {
-    fn outcomes(&self, model: &LanguageModel, jobs: &[Job<'_>], outcome: Outcome, progress: &dyn Progress) -> Result<Vec<Vec<f64>>, InterveneError> {
+    fn outcomes(
+        &self,
+        model: &LanguageModel,
+        jobs: &[Job<'_>],
+        outcome: Outcome,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Vec<f64>>, InterveneError> {
         let mut cache = ENGINE.capture(model, jobs, outcome)?;
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let points: Vec<_> = cache.points().collect();
@@ -213,12 +237,16 @@ fn effects_add_up_and_a_corrupted_cache_turns_the_checks_red() {
         let value = |kind, scale| report.get(kind, scale).and_then(|effect| effect.estimate.value).expect("estimate");
         let log_odds = |kind| value(kind, EffectScale::LogOdds);
         let (total, direct) = (log_odds(EffectKind::Total), log_odds(EffectKind::NaturalDirect));
-        let (indirect, reversed) = (log_odds(EffectKind::NaturalIndirect), log_odds(EffectKind::ReversedNaturalIndirect));
+        let (indirect, reversed) =
+            (log_odds(EffectKind::NaturalIndirect), log_odds(EffectKind::ReversedNaturalIndirect));
         assert!((total - (direct - reversed)).abs() < 1e-4);
         assert!(total.abs() > 0.05 && indirect.abs() > 0.005, "{total} {indirect}");
         // The total effect does not go through anything; the others name the sites.
         assert!(report.log_odds[0].through.is_none());
-        assert_eq!(report.log_odds[2].through.as_deref(), Some("blocks.0.attn.hook_z[head=1] + blocks.1.attn.hook_z[head=2] + blocks.0.hook_mlp_out[slot=name]"));
+        assert_eq!(
+            report.log_odds[2].through.as_deref(),
+            Some("blocks.0.attn.hook_z[head=1] + blocks.1.attn.hook_z[head=2] + blocks.0.hook_mlp_out[slot=name]")
+        );
         if answers[0].len() == 1 {
             let (odds, logs) = (&report.odds_ratio[0].items, &report.log_odds[0].items);
             assert!(odds.iter().zip(logs).all(|(odds, log)| (odds.value - log.value.exp_m1()).abs() < 1e-12));
@@ -227,7 +255,8 @@ fn effects_add_up_and_a_corrupted_cache_turns_the_checks_red() {
     let pairs = plain_pairs(12, 4);
     let red = |from: u64| {
         let engine = Corrupted { calls: AtomicU64::new(0), from };
-        let report = effects(Runner { engine: &engine, ..runner(&model) }, &pairs, &sites, "toy", &bootstrap()).expect("effects");
+        let report = effects(Runner { engine: &engine, ..runner(&model) }, &pairs, &sites, "toy", &bootstrap())
+            .expect("effects");
         report.checks.iter().map(|check| !check.passed).collect::<Vec<_>>()
     };
     // Calls: total, direct, indirect, reversed, then nothing, whole input plain and patched.
@@ -264,12 +293,18 @@ fn vig_effects_are_recomputed_from_probabilities() {
 }
 
 /// Sweeps the discovery pairs and finds a pathway.
-fn find(model: &LanguageModel, kinds: &[SiteKind], discovery: &[TokenPair], evaluation: &[TokenPair]) -> counterpath::mediate::FoundPathway {
+fn find(
+    model: &LanguageModel,
+    kinds: &[SiteKind],
+    discovery: &[TokenPair],
+    evaluation: &[TokenPair],
+) -> counterpath::mediate::FoundPathway {
     let spec = SweepSpec::new(kinds, Grid::Landmarks, &BOTH);
     let runs = sweep(runner(model), discovery, &spec).expect("sweep");
     let effects = aggregate(&runs, discovery, &bootstrap());
     let search = PathwaySearch { kinds: kinds.to_vec(), ..PathwaySearch::new(bootstrap()) };
-    find_pathway(runner(model), PathwayPairs { population: "toy", discovery, evaluation }, &effects, &search).expect("search")
+    find_pathway(runner(model), PathwayPairs { population: "toy", discovery, evaluation }, &effects, &search)
+        .expect("search")
 }
 
 #[test]
@@ -296,7 +331,11 @@ fn a_relay_of_two_heads_is_complete_only_together() {
         assert!((joint.share_value(direction).expect("share") - 1.0).abs() < 1e-4);
     }
     let found = find(&model, &[SiteKind::Z], &discovery, &evaluation);
-    assert!(found.sites.iter().all(|site| [Site::of_head(0, 1), Site::of_head(1, 3)].contains(site)), "{:?}", found.sites);
+    assert!(
+        found.sites.iter().all(|site| [Site::of_head(0, 1), Site::of_head(1, 3)].contains(site)),
+        "{:?}",
+        found.sites
+    );
     assert!(found.steps.last().is_some_and(|share| *share >= 0.8), "{:?}", found.steps);
 }
 
@@ -308,7 +347,10 @@ fn without_an_effect_there_is_no_pathway_and_no_share() {
     assert!(found.sites.is_empty() && found.pathway.share.value.is_none(), "{:?}", found.pathway);
     let joint = joint_effects(runner(&model), &evaluation, &[Site::of_head(0, 0)]).expect("joint");
     let share = joint.share(PatchDirection::Noise, &bootstrap());
-    assert!(share.value.is_none() && share.undefined.as_deref().is_some_and(|reason| reason.contains("may be 0")), "{share:?}");
+    assert!(
+        share.value.is_none() && share.undefined.as_deref().is_some_and(|reason| reason.contains("may be 0")),
+        "{share:?}"
+    );
 }
 
 #[test]
@@ -327,7 +369,17 @@ fn positions_are_pooled_by_landmark() {
     }
     let grids = grids(&named, "toy");
     let titles: Vec<&str> = grids.iter().map(|grid| grid.title.as_str()).collect();
-    assert_eq!(titles, ["resid_pre, noise, toy", "resid_pre, denoise, toy", "z, noise, toy", "z, denoise, toy", "mlp_out, noise, toy", "mlp_out, denoise, toy"]);
+    assert_eq!(
+        titles,
+        [
+            "resid_pre, noise, toy",
+            "resid_pre, denoise, toy",
+            "z, noise, toy",
+            "z, denoise, toy",
+            "mlp_out, noise, toy",
+            "mlp_out, denoise, toy"
+        ]
+    );
     assert_eq!(grids[0].columns, ["name", "age", "last"]);
     assert_eq!(grids[2].columns, ["0", "1", "2", "3"]);
     // The stream before the first block differs at the name alone, and there it is the whole effect, both ways.
@@ -335,7 +387,10 @@ fn positions_are_pooled_by_landmark() {
     let size = total.iter().map(|item| item.value.abs()).sum::<f64>() / total.len() as f64;
     for grid in &grids[..2] {
         let first = &grid.values[0];
-        assert!((first[0].expect("name") - size).abs() < 1e-4 && first[1] == Some(0.0) && first[2] == Some(0.0), "{grid:?}");
+        assert!(
+            (first[0].expect("name") - size).abs() < 1e-4 && first[1] == Some(0.0) && first[2] == Some(0.0),
+            "{grid:?}"
+        );
         assert!(grid.q_values[0][0].expect("q") < 0.05 && grid.q_values[0][1].expect("q") > 0.9);
     }
     let dead = |grid: &counterpath::stats::EffectGrid| grid.values[0][1].expect("a dead head").abs();
@@ -372,6 +427,7 @@ fn random_sites_are_like_the_pathway_and_outside_it() {
     }
     assert_eq!(seen.len(), 6 + 3, "every other site comes up");
     let all: Vec<Site> = (0..5).map(|number| Site::of_head(number / 4, number % 4)).collect();
-    let error = random_sites(model.architecture(), &all, &landmarks, Seed::new(0)).expect_err("three are left").to_string();
+    let error =
+        random_sites(model.architecture(), &all, &landmarks, Seed::new(0)).expect_err("three are left").to_string();
     assert!(error.contains("5 random z site(s)") && error.contains("has 3"), "{error}");
 }

@@ -223,7 +223,8 @@ fn patching_effects() {
         let (destination, source) = (&ids[0], &ids[1]);
         let metric = |ids: &Vec<u32>, hooks: &mut dyn Hooks| {
             let last = [(0, ids.len() - 1)];
-            let logits = case.model.forward(&batch(&[ids.clone()]), Readout::Rows(&last), hooks).expect("pass");
+            let logits =
+                case.model.forward(&batch(std::slice::from_ref(ids)), Readout::Rows(&last), hooks).expect("pass");
             let logits = values(&logits);
             logits[a] - logits[b]
         };
