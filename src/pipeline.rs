@@ -258,7 +258,7 @@ impl<'a> Run<'a> {
             arms: records.iter().map(|record| records::report_arm(&record.name)).collect(),
             focus: records.iter().any(|record| record.name == "causal").then(|| "causal".to_owned()),
             control: records.iter().any(|record| record.name == "plain").then(|| "plain".to_owned()),
-            headlines: summary::headlines(),
+            headlines: summary::headlines(&self.sets),
             targets,
             graphs: self.sets.iter().filter_map(|set| set.scenario.as_ref()).map(summary::graph).collect(),
             examples: summary::examples(&pairs, &answers),

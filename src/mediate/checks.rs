@@ -70,7 +70,9 @@ pub(crate) fn decomposition(total: &[f64], direct: &[f64], reversed: &[f64]) -> 
 fn check(name: &str, deviations: impl Iterator<Item = f64>, tolerance: f64, detail: String) -> Check {
     // A NaN must not hide behind `max`.
     let worst = deviations.fold(None, |worst: Option<f64>, deviation| {
-        Some(worst.map_or(deviation, |worst| if deviation.is_nan() { deviation } else { worst.max(deviation) }))
+        Some(worst.map_or(deviation, |worst| {
+            if worst.is_nan() || deviation.is_nan() { f64::NAN } else { worst.max(deviation) }
+        }))
     });
     let passed = worst.is_none_or(|worst| worst <= tolerance);
     let detail = if worst.is_none() { format!("not run, nothing to compare: {detail}") } else { detail };

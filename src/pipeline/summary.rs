@@ -31,10 +31,18 @@ pub fn describe(arm: &str) -> &'static str {
 }
 
 /// The deciding metrics.
-pub fn headlines() -> Vec<Headline> {
+pub fn headlines(sets: &[Population]) -> Vec<Headline> {
+    let environments = |set: &Population| match &set.scenario {
+        Some(scenario) => scenario.environments(),
+        None => set.pairs.iter().map(|pair| pair.environment.clone()).take(1).collect(),
+    };
+    let all =
+        |set: &Population| environments(set).into_iter().map(|name| format!("{}/{name}", set.id)).collect::<Vec<_>>();
+    // Paraphrases and bare word swaps have their own rows in the tables; a headline speaks of the pairs themselves.
+    let populations: Vec<String> = sets.iter().flat_map(all).collect();
     let headline = |metrics: &[&str], title: &str, role| Headline {
         metrics: metrics.iter().map(|metric| (*metric).to_owned()).collect(),
-        populations: Vec::new(),
+        populations: populations.clone(),
         title: title.to_owned(),
         role,
     };

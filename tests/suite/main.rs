@@ -1,5 +1,6 @@
 //! The integration suite: one binary, one module a room.
 
+mod cli;
 mod gradients;
 #[cfg(feature = "hub")]
 mod hub;
