@@ -49,6 +49,7 @@ pub fn headlines(sets: &[Population]) -> Vec<Headline> {
     vec![
         headline(&super::targets::UNWANTED, "Effect of spurious changes on the answer", HeadlineRole::Unwanted),
         headline(&["sensitivity.follow_rate"], "Answers that follow their legitimate cause", HeadlineRole::Wanted),
+        headline(&["sensitivity.follow_effect"], "Effect of legitimate changes on the answer", HeadlineRole::Wanted),
         headline(&["accuracy.exact"], "Accuracy", HeadlineRole::Outcome),
     ]
 }

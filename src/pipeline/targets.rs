@@ -251,7 +251,8 @@ impl Judge<'_> {
         Some(target)
     }
 
-    /// Met where the lower bound of the 1 − 2α interval of the difference is above −`margin`.
+    /// Met where the lower bound of the 1 − 2α interval of the difference is above −`margin`, failed where the difference
+    /// itself is not, undecided between the two.
     fn margin_difference(
         &self,
         claim: &str,
@@ -263,7 +264,12 @@ impl Judge<'_> {
         let level = equivalence_level(1.0 - self.bootstrap.level);
         let bootstrap = Bootstrap { level, ..self.seeded(claim) };
         let judged = |low: f64, _: f64| low > -margin;
-        difference(&bootstrap, claim, criterion, items, &Statistic::Mean, judged, "share", detail)
+        let mut target = difference(&bootstrap, claim, criterion, items, &Statistic::Mean, judged, "share", detail);
+        let mean = |items: &[Item]| items.iter().map(|item| item.value).sum::<f64>() / items.len().max(1) as f64;
+        if target.status == TargetStatus::Failed && mean(items.0) - mean(items.1) > -margin {
+            target.status = TargetStatus::Undecided;
+        }
+        target
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -157,8 +157,8 @@ fn bad_input_is_one_clear_error_and_exit_code_2() {
     refused(&["inspect", "--model", "org/never-cached"], "offline mode forbids the network");
     refused(&["inspect", "--model", "embedded", "--device", "tpu"], "known devices are");
     refused(
-        &["inspect", "--model", "embedded", "--hook", "blocks.9.hook_q", "--ids", "1", "--output", &output],
-        "has no blocks.9.hook_q",
+        &["inspect", "--model", "embedded", "--hook", "blocks.9.attn.hook_q", "--ids", "1", "--output", &output],
+        "has no blocks.9.attn.hook_q",
     );
     refused(&["evaluate", "--model", "embedded", "--eval-set", "hirin", "--output", &output], "is no eval set");
 

@@ -73,7 +73,11 @@ fn record_of(name: &str, loaded: &Loaded, sets: &[Population], seed: u64) -> Res
             folder: folder.display().to_string(),
             digest: adapter.digest()?,
             parameters: adapter.parameter_count(),
-            rank: 0,
+            rank: adapter
+                .tensors()
+                .iter()
+                .find(|(name, _)| name.ends_with("lora_A.weight"))
+                .map_or(0, |(_, factor)| factor.dims().first().copied().unwrap_or(0)),
             targets: adapter.modules().into_iter().map(str::to_owned).collect(),
         });
     }
