@@ -1,6 +1,6 @@
 //! DeLong's variance of an AUC and of the difference of two AUCs on the same items.
 //!
-//! With X the m positive and Y the n negative scores and ψ(x, y) = 1[x > y] + ½ 1[x = y]: the placements are
+//! With X the m positive and Y the n negative scores and ψ(x, y) = `1[x > y] + ½ 1[x = y]`: the placements are
 //! V10(x_i) = mean_j ψ(x_i, y_j) and V01(y_j) = mean_i ψ(x_i, y_j); AUC is the mean of either, its variance
 //! var(V10)/m + var(V01)/n (DeLong, DeLong and Clarke-Pearson 1988). Items must be independent; where they cluster,
 //! bootstrap the statistic whole. Cost: O(N log N).

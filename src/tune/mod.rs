@@ -1,10 +1,10 @@
 //! Post-training: LoRA under causal objectives, and training from scratch.
 //!
-//! [`train`](trainer::train) makes one adapter from a [`TuneSpec`], [`TuneData`] and a frozen model, [`train_all`] several
+//! [`train`] makes one adapter from a [`TuneSpec`], [`TuneData`] and a frozen model, [`train_all`] several
 //! at once; [`arms`] makes the specs of a comparison of equal budget. The [`objective`] is a weighted sum of terms, one file each in `penalty/`,
 //! which share the forward passes of [`pass`]. [`optimizer`] and [`schedule`] move parameters, [`order`] says which
 //! examples stand at which step, [`gradients`] sums and audits, [`checkpoint`] keeps state.
-//! [`pretrain`](pretrain::pretrain) trains every parameter of a model on text.
+//! [`pretrain()`] trains every parameter of a model on text.
 
 pub mod arms;
 pub mod checkpoint;
