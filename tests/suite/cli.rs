@@ -190,6 +190,6 @@ fn bad_input_is_one_clear_error_and_exit_code_2() {
     let blocked = folder.join("file-in-the-way");
     std::fs::write(&blocked, "x").expect("write");
     let inside = blocked.join("report.html").display().to_string();
-    let good = write(&folder, "good.jsonl", "{\"id\":1,\"context\":\"a\",\"continuation\":\"b\"}\n");
+    let good = write(&folder, "good.jsonl", "{\"id\":1,\"context\":\"maria\",\"continuation\":\" was\"}\n");
     refused(&["score", "--model", "embedded", "--requests", &good, "--output", &inside], "file-in-the-way");
 }
