@@ -84,6 +84,7 @@ pub struct MetricComparison {
     /// Two-sided p-value of "the two are exchangeable" (permutation) or "the difference is 0" (t).
     pub p_value: Option<f64>,
     /// Which test gave it.
+    #[serde(default)]
     pub test: Option<Test>,
     /// Whether the test is in the Holm family.
     pub headline: bool,
