@@ -258,7 +258,7 @@ impl<'a> Run<'a> {
             arms: records.iter().map(|record| records::report_arm(&record.name)).collect(),
             focus: records.iter().any(|record| record.name == "causal").then(|| "causal".to_owned()),
             control: records.iter().any(|record| record.name == "plain").then(|| "plain".to_owned()),
-            headlines: summary::headlines(),
+            headlines: summary::headlines(&self.sets),
             targets,
             graphs: self.sets.iter().filter_map(|set| set.scenario.as_ref()).map(summary::graph).collect(),
             examples: summary::examples(&pairs, &answers),
@@ -267,8 +267,7 @@ impl<'a> Run<'a> {
             caveats: records::caveats(&self.sets, self.request.seeds),
             command: self.request.command.clone(),
         };
-        let timings = self.timed("conclude", None, started, ());
-        let () = timings;
+        self.timed("conclude", None, started, ());
         self.timings.peak_memory_bytes = records::peak_memory();
         Ok(ReportData { summary, records, comparisons, timings: self.timings.clone() })
     }
@@ -311,13 +310,16 @@ fn claim(request: &RunRequest) -> Result<(), PipelineError> {
         seeds: usize,
     }
     let path = request.output.join("request.json");
-    let claim =
-        Claim { recipe: request.recipe.clone(), model: request.model.digest().clone(), seeds: request.seeds };
+    let claim = Claim { recipe: request.recipe.clone(), model: request.model.digest().clone(), seeds: request.seeds };
     if !files::exists(&path) {
         return Ok(files::write_json(&path, &claim)?);
     }
     let found: Claim = files::read_json(&path)?;
-    let differs = [("recipe", found.recipe != claim.recipe), ("model", found.model != claim.model), ("--seeds", found.seeds != claim.seeds)];
+    let differs = [
+        ("recipe", found.recipe != claim.recipe),
+        ("model", found.model != claim.model),
+        ("--seeds", found.seeds != claim.seeds),
+    ];
     match differs.into_iter().find(|(_, differs)| *differs) {
         Some((what, _)) => Err(PipelineError::OtherRun { folder: request.output.clone(), what: what.into() }),
         None => Ok(()),

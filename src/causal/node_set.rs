@@ -28,7 +28,7 @@ impl NodeSet {
     /// Adds a node; whether it was new.
     pub fn insert(&mut self, node: usize) -> bool {
         let before = *self;
-        *self = *self | Self::one(node);
+        *self |= Self::one(node);
         before != *self
     }
 

@@ -27,7 +27,8 @@ pub(super) struct Matches<'a> {
 /// Refuses records that scored different items under the same eval set's name.
 pub(super) fn check_eval_sets(baseline: &RunRecord, candidate: &RunRecord) -> Result<(), CompareError> {
     for set in &baseline.eval_sets {
-        for other in candidate.eval_sets.iter().filter(|other| other.id == set.id && other.digest != set.digest) {
+        let other = candidate.eval_sets.iter().find(|other| other.id == set.id && other.digest != set.digest);
+        if let Some(other) = other {
             return Err(CompareError::EvalSet {
                 set: set.id.clone(),
                 first: baseline.name.clone(),

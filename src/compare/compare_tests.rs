@@ -71,7 +71,7 @@ fn two_records() -> (RunRecord, RunRecord) {
             score("fairness.counterfactual_gap@log_odds", Direction::Lower, Statistic::MeanAbsolute, |id| {
                 0.5 + noise(id)
             }),
-            score("fairness.direct", Direction::Lower, mean.clone(), |id| noise(id)),
+            score("fairness.direct", Direction::Lower, mean.clone(), noise),
         ],
     );
     let causal = record(

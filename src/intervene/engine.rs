@@ -107,7 +107,7 @@ impl NaiveEngine {
         let mut outcomes: Vec<Vec<f64>> = jobs.iter().map(|job| vec![f64::NAN; job.plans.len()]).collect();
         let mut work = work(jobs, outcome);
         // Runs that write at the same points share a batch, so that a pass copies few activations.
-        work.sort_by(|a, b| (a.order, a.length).cmp(&(b.order, b.length)));
+        work.sort_by_key(|a| (a.order, a.length));
         let mut rest = work.as_slice();
         while !rest.is_empty() {
             if progress.cancelled() {

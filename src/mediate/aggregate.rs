@@ -154,7 +154,9 @@ fn grid(kind: SiteKind, denoise: bool, effects: &[&SiteEffect], population: &str
     }
     let layers = effects.iter().map(|effect| effect.layer + 1).max().unwrap_or(0);
     let cells = |read: &dyn Fn(&SiteEffect) -> Option<f64>| {
-        let at = |layer, name: &String| effects.iter().find(|e| e.layer == layer && column(e) == *name).and_then(|e| read(e));
+        let at = |layer, name: &String| {
+            effects.iter().find(|e| e.layer == layer && column(e) == *name).and_then(|e| read(e))
+        };
         (0..layers).map(|layer| columns.iter().map(|name| at(layer, name)).collect()).collect()
     };
     let direction = if denoise { "denoise" } else { "noise" };

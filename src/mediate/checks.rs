@@ -14,7 +14,11 @@ const WHOLE: f64 = 1e-4;
 const DECOMPOSITION: f64 = 1e-4;
 
 /// Receiving its own activations at all `sites` leaves each side's outcome as it was.
-pub(crate) fn nothing_changes_nothing(runner: Runner<'_>, pairs: &[TokenPair], sites: &[Site]) -> Result<Check, MediateError> {
+pub(crate) fn nothing_changes_nothing(
+    runner: Runner<'_>,
+    pairs: &[TokenPair],
+    sites: &[Site],
+) -> Result<Check, MediateError> {
     let mut itself = Vec::with_capacity(2 * pairs.len());
     for pair in pairs {
         for side in [Side::Factual, Side::Counterfactual] {
@@ -42,14 +46,16 @@ pub(crate) fn whole_input_is_total(runner: Runner<'_>, pairs: &[TokenPair]) -> R
         runner.outcomes(&jobs, Outcome::Contrast)
     };
     let (plain, patched) = (run(&plain)?, run(&patched)?);
-    let deviations = plain.iter().zip(&patched).filter_map(|(plain, patched)| match (plain.as_slice(), patched.as_slice()) {
-        ([factual, counterfactual], [to_counterfactual, to_factual]) => {
-            Some((to_counterfactual - counterfactual).abs().max((to_factual - factual).abs()))
-        }
-        _ => None,
-    });
+    let deviations =
+        plain.iter().zip(&patched).filter_map(|(plain, patched)| match (plain.as_slice(), patched.as_slice()) {
+            ([factual, counterfactual], [to_counterfactual, to_factual]) => {
+                Some((to_counterfactual - counterfactual).abs().max((to_factual - factual).abs()))
+            }
+            _ => None,
+        });
     let (used, all) = (whole.len(), pairs.len());
-    let detail = format!("blocks.0.hook_resid_pre at every position, both ways, {used} pairs of equal length among {all}");
+    let detail =
+        format!("blocks.0.hook_resid_pre at every position, both ways, {used} pairs of equal length among {all}");
     Ok(check("the whole input carries the total effect", deviations, WHOLE, detail))
 }
 
@@ -64,7 +70,9 @@ pub(crate) fn decomposition(total: &[f64], direct: &[f64], reversed: &[f64]) -> 
 fn check(name: &str, deviations: impl Iterator<Item = f64>, tolerance: f64, detail: String) -> Check {
     // A NaN must not hide behind `max`.
     let worst = deviations.fold(None, |worst: Option<f64>, deviation| {
-        Some(worst.map_or(deviation, |worst| if deviation.is_nan() { deviation } else { worst.max(deviation) }))
+        Some(worst.map_or(deviation, |worst| {
+            if worst.is_nan() || deviation.is_nan() { f64::NAN } else { worst.max(deviation) }
+        }))
     });
     let passed = worst.is_none_or(|worst| worst <= tolerance);
     let detail = if worst.is_none() { format!("not run, nothing to compare: {detail}") } else { detail };

@@ -20,9 +20,7 @@ use super::error::MediateError;
 use super::joint::item;
 use super::sweep::Runner;
 use crate::intervene::{Outcome, Plan, Side, Site, TokenPair};
-use crate::stats::{
-    Bootstrap, Check, Effect, EffectKind, EffectScale, Item, Regime, Statistic, estimate, sign_flip,
-};
+use crate::stats::{Bootstrap, Check, Effect, EffectKind, EffectScale, Item, Regime, Statistic, estimate, sign_flip};
 
 /// The effects of one population through one set of sites.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +74,12 @@ pub fn effects(
     let through = sites.iter().map(Site::to_string).collect::<Vec<_>>().join(" + ");
     let make = |scale, kind, values: &[f64]| effect((scale, kind), pairs, values, (population, &through), bootstrap);
     let make_all = |scale, [a, b, c, d]: &[Vec<f64>; 4]| {
-        [make(scale, EffectKind::Total, a), make(scale, EffectKind::NaturalDirect, b), make(scale, EffectKind::NaturalIndirect, c), make(scale, EffectKind::ReversedNaturalIndirect, d)]
+        [
+            make(scale, EffectKind::Total, a),
+            make(scale, EffectKind::NaturalDirect, b),
+            make(scale, EffectKind::NaturalIndirect, c),
+            make(scale, EffectKind::ReversedNaturalIndirect, d),
+        ]
     };
     Ok(EffectReport {
         log_odds: make_all(EffectScale::LogOdds, &log_odds),
@@ -86,7 +89,12 @@ pub fn effects(
 }
 
 /// Raw differences a pair: TE, NDE, NIE, reversed NIE. Each leg is a call of its own: its donors are run for it alone.
-fn legs(runner: Runner<'_>, pairs: &[TokenPair], sites: &[Site], outcome: Outcome) -> Result<[Vec<f64>; 4], MediateError> {
+fn legs(
+    runner: Runner<'_>,
+    pairs: &[TokenPair],
+    sites: &[Site],
+    outcome: Outcome,
+) -> Result<[Vec<f64>; 4], MediateError> {
     let plain = Plan::nothing;
     let patched = |receiver| Plan::interchange(receiver, sites);
     let leg = |plans: [Plan; 2]| -> Result<Vec<f64>, MediateError> {
@@ -131,7 +139,9 @@ fn effect(
         population: population.to_owned(),
         through: (kind != EffectKind::Total && !through.is_empty()).then(|| through.to_owned()),
         estimate: estimate(&items, &Statistic::Mean, &Bootstrap { seed: seed.fork("bootstrap"), ..*bootstrap }),
-        p_value: (scale == EffectScale::LogOdds).then(|| sign_flip(&items, SIGN_PATTERNS, &seed.fork("signs"))).flatten(),
+        p_value: (scale == EffectScale::LogOdds)
+            .then(|| sign_flip(&items, SIGN_PATTERNS, &seed.fork("signs")))
+            .flatten(),
         items,
     }
 }

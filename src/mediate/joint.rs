@@ -90,8 +90,7 @@ impl JointEffects {
             return Estimate::undefined(reason, total.n, total.clusters);
         }
         let weighted = self.oriented(direction).zip(&self.total);
-        let items: Vec<Item> =
-            weighted.map(|(item, total)| Item { weight: Some(total.value.abs()), ..item }).collect();
+        let items: Vec<Item> = weighted.map(|(item, total)| Item { weight: Some(total.value.abs()), ..item }).collect();
         estimate(&items, &Statistic::Ratio, bootstrap)
     }
 

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::error::MediateError;
 use super::sweep::{Runner, SiteOutcome, SweepRow, SweepSpec, sweep_part};
 use crate::base::digest::Hasher;
-use crate::base::{Digest, files};
 use crate::base::files::Journal;
+use crate::base::{Digest, files};
 use crate::intervene::{Positions, Side, Site, TokenPair};
 use crate::model::LanguageModel;
 
@@ -70,7 +70,8 @@ pub fn sweep_to_file(
         }
     }
     runner.progress.finish();
-    let places: BTreeMap<&str, usize> = pairs.iter().enumerate().map(|(place, pair)| (pair.id.as_str(), place)).collect();
+    let places: BTreeMap<&str, usize> =
+        pairs.iter().enumerate().map(|(place, pair)| (pair.id.as_str(), place)).collect();
     let place = |row: &SweepRow| places.get(row.id.as_str()).copied().unwrap_or_default();
     rows.sort_by_key(place);
     files::write_jsonl(output, &rows)?;
@@ -106,7 +107,12 @@ fn open(path: &Path, request: &Digest) -> Result<(Journal, Vec<SweepRow>), Media
 }
 
 /// The digest of everything that the rows depend on.
-fn request(model: &LanguageModel, adapter: Option<&Digest>, pairs: &[TokenPair], spec: &SweepSpec) -> Result<Digest, MediateError> {
+fn request(
+    model: &LanguageModel,
+    adapter: Option<&Digest>,
+    pairs: &[TokenPair],
+    spec: &SweepSpec,
+) -> Result<Digest, MediateError> {
     let mut hasher = Hasher::default();
     hasher.part("model", model.digest().as_str().as_bytes());
     hasher.part("adapter", adapter.map(Digest::as_str).unwrap_or_default().as_bytes());
@@ -115,7 +121,10 @@ fn request(model: &LanguageModel, adapter: Option<&Digest>, pairs: &[TokenPair],
         hasher.part("pair", pair.id.as_bytes());
         for side in [Side::Factual, Side::Counterfactual] {
             let prompt = pair.side(side);
-            hasher.part("prompt", format!("{:?} {:?} {:?} {:?}", prompt.ids, prompt.answers, prompt.slots, pair.contrast).as_bytes());
+            hasher.part(
+                "prompt",
+                format!("{:?} {:?} {:?} {:?}", prompt.ids, prompt.answers, prompt.slots, pair.contrast).as_bytes(),
+            );
         }
     }
     Ok(hasher.finish())

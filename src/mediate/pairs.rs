@@ -120,16 +120,16 @@ impl Line<'_> {
         Ok(TokenizedPrompt { ids, answers: answers.to_vec(), slots })
     }
 
-    fn text_prompt(&self, side: &str, answers: &[String], tokenizer: Option<&TextTokenizer>) -> Result<TokenizedPrompt, String> {
+    fn text_prompt(
+        &self,
+        side: &str,
+        answers: &[String],
+        tokenizer: Option<&TextTokenizer>,
+    ) -> Result<TokenizedPrompt, String> {
         let text = self.get(side)?.as_str().ok_or_else(|| format!("field {side:?} must be a text"))?;
         let slots = self.slots(side, text.len())?;
-        let prompt = Prompt {
-            text: text.to_owned(),
-            slots,
-            values: BTreeMap::new(),
-            answers: answers.to_vec(),
-            label: None,
-        };
+        let prompt =
+            Prompt { text: text.to_owned(), slots, values: BTreeMap::new(), answers: answers.to_vec(), label: None };
         let tokenizer = tokenizer.ok_or_else(|| ModelError::NoTokenizer.to_string())?;
         tokenize_prompt(tokenizer, &prompt).map_err(|error| format!("field {side:?}: {error}"))
     }
@@ -137,12 +137,13 @@ impl Line<'_> {
     fn slots(&self, side: &str, length: usize) -> Result<Vec<Slot>, String> {
         let field = format!("{side}_slots");
         let Some(value) = self.0.get(&field) else { return Ok(Vec::new()) };
-        let slots: Vec<Slot> = serde_json::from_value(value.clone()).map_err(|error| format!("field {field:?}: {error}"))?;
+        let slots: Vec<Slot> =
+            serde_json::from_value(value.clone()).map_err(|error| format!("field {field:?}: {error}"))?;
         match slots.iter().find(|slot| slot.start >= slot.end || slot.end > length) {
             None => Ok(slots),
-            Some(Slot { name, start, end }) => {
-                Err(format!("field {field:?}: slot {name:?} at {start}..{end} is empty or outside the prompt of {length}"))
-            }
+            Some(Slot { name, start, end }) => Err(format!(
+                "field {field:?}: slot {name:?} at {start}..{end} is empty or outside the prompt of {length}"
+            )),
         }
     }
 }

@@ -181,12 +181,22 @@ impl Greedy {
     }
 
     /// Adds the best candidate, if one is worth adding.
-    fn step(&mut self, runner: Runner<'_>, pairs: &[TokenPair], candidates: &[Site], search: &PathwaySearch) -> Result<Step, MediateError> {
+    fn step(
+        &mut self,
+        runner: Runner<'_>,
+        pairs: &[TokenPair],
+        candidates: &[Site],
+        search: &PathwaySearch,
+    ) -> Result<Step, MediateError> {
         let left: Vec<&Site> = candidates.iter().filter(|site| !self.sites.contains(site)).collect();
         let sets: Vec<Vec<Site>> =
             left.iter().map(|&site| [self.sites.as_slice(), std::slice::from_ref(site)].concat()).collect();
         if sets.is_empty() {
-            return Ok(Step::Nothing(if candidates.is_empty() { "no site reached the q-value" } else { "no candidate was left" }));
+            return Ok(Step::Nothing(if candidates.is_empty() {
+                "no site reached the q-value"
+            } else {
+                "no candidate was left"
+            }));
         }
         let mut best: Option<(f64, Vec<Site>, JointEffects)> = None;
         let effects = joint_effects_of_each(runner, pairs, &sets)?;
@@ -213,7 +223,11 @@ impl Greedy {
     /// What each pair's carried effect gained, each pair a unit of its own.
     fn gains(&self, carried: &[Item]) -> Vec<Item> {
         let before = self.carried.iter().copied().chain(std::iter::repeat(0.0));
-        let gain = |(item, before): (&Item, f64)| Item { cluster: item.id.clone(), value: item.value - before, ..item.clone() };
+        let gain = |(item, before): (&Item, f64)| Item {
+            cluster: item.id.clone(),
+            value: item.value - before,
+            ..item.clone()
+        };
         carried.iter().zip(before).map(gain).collect()
     }
 }
@@ -265,7 +279,12 @@ fn alternatives(architecture: &Architecture, site: &Site, landmarks: &[String]) 
     let mut sites = Vec::new();
     for layer in 0..architecture.n_layers {
         for &head in &heads {
-            sites.extend(positions.iter().map(|positions| Site { kind: site.kind, layer, positions: positions.clone(), head }));
+            sites.extend(positions.iter().map(|positions| Site {
+                kind: site.kind,
+                layer,
+                positions: positions.clone(),
+                head,
+            }));
         }
     }
     sites

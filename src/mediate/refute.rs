@@ -1,13 +1,15 @@
 //! Refuters: the pathway's estimate, made again where nothing should be found.
 //!
 //! What a pathway carries of a pair is the mean of both directions' effects, oriented so that the pair's total effect
-//! counts positive, in nats. Three refuters must come out far smaller: the finding less twice the refuter's value,
+//! counts positive, in nats. Three refuters must come out smaller: the finding less a multiple of the refuter's value,
 //! pair by pair, must have an interval above 0.
 //!
-//! * *placebo sites*: as many random sites of the same kinds outside the pathway;
-//! * *shuffled pairs*: the donor is another pair's factual run with the same value of the variable that was set, so
-//!   nothing that the pathway should carry differs (noise alone);
-//! * *random direction*: the pathway's sites are moved as far as the interchange moves them, in a random direction.
+//! * *placebo sites* (twice): as many random sites of the same kinds outside the pathway;
+//! * *shuffled pairs* (twice): the donor is another pair's factual run with the same value of the variable that was
+//!   set, so nothing that the pathway should carry differs (noise alone);
+//! * *random direction* (once): the pathway's sites are moved as far as the interchange moves them, in a random
+//!   direction. Whatever merely destroys what the sites say draws both sides to the middle and so carries up to half
+//!   of the effect; an interchange that brings the other side's value in must carry more than that.
 //!
 //! A fourth, *placebo position*, patches where both sides are still the same and must be exactly without effect.
 
@@ -40,7 +42,12 @@ const ZERO: f64 = 1e-4;
 
 /// Attacks the finding that `sites` carry the effect of `pairs`, which the choice of the sites has not seen. A refuter
 /// that cannot be run on these pairs has an undefined estimate, the reason, and did not pass.
-pub fn refute(runner: Runner<'_>, pairs: &[TokenPair], sites: &[Site], spec: &RefuteSpec<'_>) -> Result<Vec<Refutation>, MediateError> {
+pub fn refute(
+    runner: Runner<'_>,
+    pairs: &[TokenPair],
+    sites: &[Site],
+    spec: &RefuteSpec<'_>,
+) -> Result<Vec<Refutation>, MediateError> {
     if pairs.is_empty() || sites.is_empty() {
         let purpose = if pairs.is_empty() { "refute a finding on" } else { "refute: the pathway has no sites" };
         return Err(MediateError::NoPairs { population: spec.population.to_owned(), purpose });
@@ -59,7 +66,11 @@ pub fn refute(runner: Runner<'_>, pairs: &[TokenPair], sites: &[Site], spec: &Re
 }
 
 /// Effects of sites in front of the first difference.
-fn placebo_position(runner: Runner<'_>, pairs: &[TokenPair], spec: &RefuteSpec<'_>) -> Result<Refutation, MediateError> {
+fn placebo_position(
+    runner: Runner<'_>,
+    pairs: &[TokenPair],
+    spec: &RefuteSpec<'_>,
+) -> Result<Refutation, MediateError> {
     let last_layer = runner.model.architecture().n_layers.saturating_sub(1);
     let mut used = Vec::new();
     for pair in pairs {
@@ -86,7 +97,9 @@ fn placebo_position(runner: Runner<'_>, pairs: &[TokenPair], spec: &RefuteSpec<'
         passed: !items.is_empty() && largest <= ZERO,
         finding: None,
         estimate,
-        detail: format!("residual stream at the last token before the first difference: passes where no pair's |effect| is above {ZERO}; the largest is {largest:.1e}"),
+        detail: format!(
+            "residual stream at the last token before the first difference: passes where no pair's |effect| is above {ZERO}; the largest is {largest:.1e}"
+        ),
     })
 }
 
@@ -98,15 +111,18 @@ fn placebo_sites(
     spec: &RefuteSpec<'_>,
 ) -> Result<Refutation, MediateError> {
     let landmarks = pairs.first().map(TokenPair::landmarks).unwrap_or_default();
-    let draw = |number| random_sites(runner.model.architecture(), sites, &landmarks, spec.seed.fork(&format!("placebo {number}")));
+    let draw = |number| {
+        random_sites(runner.model.architecture(), sites, &landmarks, spec.seed.fork(&format!("placebo {number}")))
+    };
     let sets: Result<Vec<Vec<Site>>, MediateError> = (0..spec.draws).map(draw).collect();
     let sets = match sets {
         Err(error @ MediateError::TooFewSites { .. }) => return Ok(spec.not_run("placebo sites", &error.to_string())),
         other => other?,
     };
-    let carried: Vec<Vec<Item>> = joint_effects_of_each(runner, pairs, &sets)?.iter().map(JointEffects::carried).collect();
+    let carried: Vec<Vec<Item>> =
+        joint_effects_of_each(runner, pairs, &sets)?.iter().map(JointEffects::carried).collect();
     let what = format!("as many random sites of the same kinds outside the pathway, mean of {} draws", spec.draws);
-    Ok(spec.compare("placebo sites", &finding.carried(), &mean_items(&carried), &what))
+    Ok(spec.compare("placebo sites", (&finding.carried(), &mean_items(&carried)), 2.0, &what))
 }
 
 fn shuffled_pairs(
@@ -125,7 +141,7 @@ fn shuffled_pairs(
         }
     }
     if shuffled.is_empty() {
-        return Ok(spec.not_run("shuffled pairs", "no two pairs of one cluster share their factual value"));
+        return Ok(spec.not_run("shuffled pairs", "no two pairs of one wording share their factual value"));
     }
     let plans = [Plan::nothing(Side::Factual), Plan::interchange(Side::Factual, sites)];
     let outcomes = runner.on_every(&shuffled, &plans, Outcome::Contrast)?;
@@ -135,21 +151,31 @@ fn shuffled_pairs(
     };
     let items: Vec<Item> = shuffled.iter().zip(&signs).zip(&outcomes).map(value).collect();
     let what = format!("donor from another pair's factual run with the same value, noise alone, {} pairs", items.len());
-    Ok(spec.compare("shuffled pairs", &findings, &items, &what))
+    Ok(spec.compare("shuffled pairs", (&findings, &items), 2.0, &what))
 }
 
-/// The pair with another pair's factual side as its donor: the same value of the variable that was set, another text,
-/// and alignable. Drawn by the pair's id.
+/// The pair with another pair's factual side as its donor: the same value of the variable that was set, the same
+/// wording around the slots (or the same cluster), another text, and alignable. Drawn by the pair's id.
 fn with_other_donor(number: usize, pairs: &[TokenPair], seed: Seed) -> Option<TokenPair> {
     let pair = pairs.get(number)?;
     let value = |pair: &TokenPair| pair.values.as_ref().map(|[factual, _]| factual.clone());
+    let own_wording = wording(pair);
     let fits = |&(other, donor): &(usize, &TokenPair)| {
-        other != number && donor.cluster == pair.cluster && value(donor) == value(pair) && donor.factual.ids != pair.factual.ids
+        let alike = donor.cluster == pair.cluster || own_wording.is_some() && wording(donor) == own_wording;
+        other != number && alike && value(donor) == value(pair) && donor.factual.ids != pair.factual.ids
     };
-    let donors: Vec<&TokenPair> = pairs.iter().enumerate().filter(fits).map(|(_, donor)| donor).collect();
-    let alignable: Vec<TokenPair> = donors.iter().filter_map(|donor| pair.with_donor(&donor.factual).ok()).collect();
+    let donors = pairs.iter().enumerate().filter(fits);
+    let alignable: Vec<TokenPair> = donors.filter_map(|(_, donor)| pair.with_donor(&donor.factual).ok()).collect();
     let drawn = index(&mut seed.fork("shuffled").fork(&pair.id).rng(), alignable.len());
     alignable.into_iter().nth(drawn)
+}
+
+/// The factual tokens outside slots; `None` where there are no slots.
+fn wording(pair: &TokenPair) -> Option<Vec<u32>> {
+    let slots = &pair.factual.slots;
+    let outside = |at: usize| !slots.iter().any(|(_, range)| range.contains(&at));
+    let tokens = pair.factual.ids.iter().enumerate().filter(|&(at, _)| outside(at)).map(|(_, &id)| id);
+    (!slots.is_empty()).then(|| tokens.collect())
 }
 
 fn random_direction(
@@ -177,7 +203,7 @@ fn random_direction(
         items.push(item(pair, sign(total) * carried.sum::<f64>() / spec.draws.max(1) as f64));
     }
     let what = format!("the same sites moved as far in a random direction, mean of {} draws", spec.draws);
-    Ok(spec.compare("random direction", &finding.carried(), &items, &what))
+    Ok(spec.compare("random direction", (&finding.carried(), &items), 1.0, &what))
 }
 
 fn sign(total: &Item) -> f64 {
@@ -201,9 +227,12 @@ impl RefuteSpec<'_> {
     }
 
     /// Sets a refuter beside the finding, pair by pair.
-    fn compare(&self, name: &str, finding: &[Item], refuter: &[Item], what: &str) -> Refutation {
+    fn compare(&self, name: &str, (finding, refuter): (&[Item], &[Item]), times: f64, what: &str) -> Refutation {
         let bootstrap = self.bootstrap_for(name);
-        let margin = |(finding, refuter): (&Item, &Item)| Item { value: finding.value - 2.0 * refuter.value, ..finding.clone() };
+        let margin = |(finding, refuter): (&Item, &Item)| Item {
+            value: finding.value - times * refuter.value,
+            ..finding.clone()
+        };
         let margins: Vec<Item> = finding.iter().zip(refuter).map(margin).collect();
         let margin = estimate(&margins, &Statistic::Mean, &bootstrap);
         let passed = margin.interval.is_some_and(|interval| interval.low > 0.0);
@@ -217,7 +246,7 @@ impl RefuteSpec<'_> {
             estimate: estimate(refuter, &Statistic::Mean, &bootstrap),
             finding: Some(estimate(finding, &Statistic::Mean, &bootstrap)),
             passed,
-            detail: format!("{what}; passes where the finding less twice this is above 0: {shown}"),
+            detail: format!("{what}; passes where the finding less {times} times this is above 0: {shown}"),
         }
     }
 

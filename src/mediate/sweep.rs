@@ -168,7 +168,12 @@ impl<'a> Runner<'a> {
     }
 
     /// Outcomes of the same plans on every pair.
-    pub(crate) fn on_every(&self, pairs: &[TokenPair], plans: &[Plan], outcome: Outcome) -> Result<Vec<Vec<f64>>, MediateError> {
+    pub(crate) fn on_every(
+        &self,
+        pairs: &[TokenPair],
+        plans: &[Plan],
+        outcome: Outcome,
+    ) -> Result<Vec<Vec<f64>>, MediateError> {
         let jobs: Vec<Job<'_>> = pairs.iter().map(|pair| Job { pair, plans }).collect();
         self.outcomes(&jobs, outcome)
     }
@@ -194,7 +199,12 @@ pub(crate) fn count(runner: Runner<'_>, pairs: &[TokenPair], spec: &SweepSpec) -
 }
 
 /// The runs of some of a sweep's pairs; the first of them is pair `first` of the sweep.
-pub(crate) fn sweep_part(runner: Runner<'_>, pairs: &[TokenPair], first: usize, spec: &SweepSpec) -> Result<Vec<SiteOutcome>, MediateError> {
+pub(crate) fn sweep_part(
+    runner: Runner<'_>,
+    pairs: &[TokenPair],
+    first: usize,
+    spec: &SweepSpec,
+) -> Result<Vec<SiteOutcome>, MediateError> {
     let architecture = runner.model.architecture();
     let sites: Vec<Vec<Site>> = pairs.iter().map(|pair| spec.sites(architecture, pair)).collect::<Result<_, _>>()?;
     let plans: Vec<Vec<Plan>> = sites.iter().map(|sites| plans(sites, spec, architecture)).collect();
@@ -208,7 +218,14 @@ pub(crate) fn sweep_part(runner: Runner<'_>, pairs: &[TokenPair], first: usize, 
         for site in sites {
             for ((&direction, &base), &source) in spec.directions.iter().zip(&bases).zip(&sources) {
                 if let Some(patched) = values.next() {
-                    runs.push(SiteOutcome { pair: first + number, site: site.clone(), direction, base, source, patched });
+                    runs.push(SiteOutcome {
+                        pair: first + number,
+                        site: site.clone(),
+                        direction,
+                        base,
+                        source,
+                        patched,
+                    });
                 }
             }
         }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 use super::architecture::{Architecture, QkNorm};
 use super::decoder::{Norm, tap};
 use super::error::ModelError;
 use super::hook::{HookKind, HookPoint, Hooks};
-use super::layout::{AttentionInput, BlockLayout};
+use super::layout::{AttentionInput, BlockLayout, FusedOrder};
 use super::linear::Linear;
 use crate::ops::{self, Attending, CausalMask};
 
@@ -22,7 +22,7 @@ pub(crate) struct Mask<'a> {
 #[derive(Debug, Clone)]
 enum Input {
     Separate { q: Linear, k: Linear, v: Linear },
-    Fused(Linear),
+    Fused(Linear, FusedOrder),
 }
 
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ impl Attention {
                 k: Linear::new(k, tensors)?,
                 v: Linear::new(v, tensors)?,
             },
-            AttentionInput::Fused(qkv) => Input::Fused(Linear::new(qkv, tensors)?),
+            AttentionInput::Fused(qkv, order) => Input::Fused(Linear::new(qkv, tensors)?, *order),
         };
         let norm = |place: &Option<_>| place.as_ref().map(|place| Norm::new(place, architecture, tensors)).transpose();
         Ok(Self {
@@ -71,39 +71,46 @@ impl Attention {
     pub fn linears_mut(&mut self) -> Vec<&mut Linear> {
         let mut linears = match &mut self.input {
             Input::Separate { q, k, v } => vec![q, k, v],
-            Input::Fused(qkv) => vec![qkv],
+            Input::Fused(qkv, _) => vec![qkv],
         };
         linears.push(&mut self.out);
         linears
     }
 
-    /// Queries `[b, t, h·k]`, keys and values `[b, t, g·k]`.
+    /// Queries `[b, t, h, k]`, keys and values `[b, t, g, k]`.
     fn project(&self, x_btd: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
+        let (batch, tokens, _) = x_btd.dims3()?;
+        let (h, g, k) = (self.n_heads, self.n_kv_heads, self.head_dim);
+        let split = |x: Tensor, heads: usize| x.reshape((batch, tokens, heads, k));
         match &self.input {
-            Input::Separate { q, k, v } => Ok((q.forward(x_btd)?, k.forward(x_btd)?, v.forward(x_btd)?)),
-            Input::Fused(qkv) => {
-                let qkv = qkv.forward(x_btd)?;
-                let (q, kv) = (self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim);
-                let part = |start, width| qkv.narrow(D::Minus1, start, width)?.contiguous();
-                Ok((part(0, q)?, part(q, kv)?, part(q + kv, kv)?))
+            Input::Separate { q, k, v } => {
+                Ok((split(q.forward(x_btd)?, h)?, split(k.forward(x_btd)?, g)?, split(v.forward(x_btd)?, g)?))
+            }
+            Input::Fused(qkv, FusedOrder::Blocks) => {
+                let all = split(qkv.forward(x_btd)?, h + 2 * g)?;
+                let part = |start, heads| all.narrow(2, start, heads)?.contiguous();
+                Ok((part(0, h)?, part(h, g)?, part(h + g, g)?))
+            }
+            Input::Fused(qkv, FusedOrder::Heads) => {
+                let all = qkv.forward(x_btd)?.reshape((batch, tokens, h, 3, k))?;
+                let part = |index| all.narrow(3, index, 1)?.squeeze(3)?.contiguous();
+                Ok((part(0)?, part(1)?, part(2)?))
             }
         }
     }
 
-    /// Splits a projection into heads, normalized where the family does so.
-    fn heads(&self, x: Tensor, heads: usize, norm: &Option<Norm>) -> Result<Tensor> {
-        let (batch, tokens, _) = x.dims3()?;
-        let split = |x: Tensor| x.reshape((batch, tokens, heads, self.head_dim));
+    /// Queries or keys, normalized where the family does so.
+    fn normed(&self, x_bthk: Tensor, norm: &Option<Norm>) -> Result<Tensor> {
         match (norm, self.qk_norm) {
-            (Some(norm), Some(QkNorm::PerHead)) => norm.forward(&split(x)?),
-            (Some(norm), Some(QkNorm::Whole)) => split(norm.forward(&x)?),
-            _ => split(x),
+            (Some(norm), Some(QkNorm::PerHead)) => norm.forward(&x_bthk),
+            (Some(norm), Some(QkNorm::Whole)) => norm.forward(&x_bthk.flatten_from(2)?)?.reshape(x_bthk.shape()),
+            _ => Ok(x_bthk),
         }
     }
 
     /// z of a fused projection that nothing has to look into: no copy of queries, keys and values is made.
     fn straight(&self, layer: usize, x_btd: &Tensor, mask: &Mask<'_>, hooks: &dyn Hooks) -> Result<Option<Tensor>> {
-        let Input::Fused(qkv) = &self.input else { return Ok(None) };
+        let Input::Fused(qkv, FusedOrder::Blocks) = &self.input else { return Ok(None) };
         let looked_into = [HookKind::Q, HookKind::K, HookKind::V, HookKind::Pattern];
         let hooked = looked_into.into_iter().any(|kind| hooks.wants(HookPoint::new(kind, layer)));
         let plain = self.n_heads == self.n_kv_heads && self.qk_norm.is_none() && mask.rotary.is_none();
@@ -117,10 +124,10 @@ impl Attention {
         if let Some(z_bthk) = self.straight(layer, x_btd, mask, hooks)? {
             return self.project_out(layer, z_bthk, hooks);
         }
-        let (q, k, v) = self.project(x_btd)?;
-        let q_bthk = tap(hooks, HookKind::Q, layer, self.heads(q, self.n_heads, &self.q_norm)?)?;
-        let k_btgk = tap(hooks, HookKind::K, layer, self.heads(k, self.n_kv_heads, &self.k_norm)?)?;
-        let v_btgk = tap(hooks, HookKind::V, layer, self.heads(v, self.n_kv_heads, &None)?)?;
+        let (q_bthk, k_btgk, v_btgk) = self.project(x_btd)?;
+        let q_bthk = self.normed(tap(hooks, HookKind::Q, layer, q_bthk)?, &self.q_norm)?;
+        let k_btgk = self.normed(tap(hooks, HookKind::K, layer, k_btgk)?, &self.k_norm)?;
+        let v_btgk = tap(hooks, HookKind::V, layer, v_btgk)?;
         let (q_bthk, k_btgk) = match mask.rotary {
             Some((cos, sin)) => (ops::rotate(&q_bthk, cos, sin)?, ops::rotate(&k_btgk, cos, sin)?),
             None => (q_bthk, k_btgk),

@@ -140,34 +140,119 @@ impl<'a> Config<'a> {
         }
     }
 
+    /// Whether the field is there and null, which for some fields differs from its absence.
+    pub fn is_null(&self, field: &str) -> bool {
+        self.value.get(field).is_some_and(Value::is_null)
+    }
+
+    /// Numbers, one for each of `count` channel pairs.
+    fn numbers(&self, field: &str, count: usize) -> Result<Vec<f64>, ModelError> {
+        let wrong = || self.malformed(field, &format!("a list of {count} positive numbers"));
+        let items = self.get(field).and_then(Value::as_array).filter(|items| items.len() == count).ok_or_else(wrong)?;
+        items.iter().map(|item| item.as_f64().filter(|n| *n > 0.0).ok_or_else(wrong)).collect()
+    }
+
+    /// One flag a layer from a list of 0 and 1, where the list is there.
+    pub fn layer_flags(&self, field: &str, layers: usize) -> Result<Option<Vec<bool>>, ModelError> {
+        let wrong = || self.malformed(field, &format!("a list of {layers} times 0 or 1"));
+        let Some(value) = self.get(field) else { return Ok(None) };
+        let items = value.as_array().filter(|items| items.len() == layers).ok_or_else(wrong)?;
+        let flag = |item: &Value| match item.as_u64() {
+            Some(0) => Ok(false),
+            Some(1) => Ok(true),
+            _ => Err(wrong()),
+        };
+        items.iter().map(flag).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// The sliding window of each layer: as `layer_types` (5.x) says, or else where `slides` does.
+    pub fn windows(
+        &self,
+        layers: usize,
+        window: Option<usize>,
+        slides: impl Fn(usize) -> bool,
+    ) -> Result<Vec<Option<usize>>, ModelError> {
+        let Some(kinds) = self.get("layer_types") else {
+            return Ok((0..layers).map(|layer| window.filter(|_| slides(layer))).collect());
+        };
+        let wrong = || self.malformed("layer_types", &format!("a list of {layers} texts"));
+        let kinds = kinds.as_array().filter(|kinds| kinds.len() == layers).ok_or_else(wrong)?;
+        let of = |kind: &Value| match (kind.as_str(), window) {
+            (Some("full_attention"), _) => Ok(None),
+            (Some("sliding_attention"), Some(window)) => Ok(Some(window)),
+            (Some("sliding_attention"), None) => Err(self.missing("sliding_window")),
+            _ => Err(self.unsupported("layer_types", "full_attention and sliding_attention are")),
+        };
+        kinds.iter().map(of).collect()
+    }
+
+    /// The share of a head's channels that is turned, under any of its names; all where none is there.
+    pub fn rotary_dims(&self, head_dim: usize, default: f64) -> Result<usize, ModelError> {
+        let nested = self.object("rope_parameters")?;
+        let flat = |field| self.optional_number(field);
+        let share = match nested.map(|nested| nested.optional_number("partial_rotary_factor")).transpose()?.flatten() {
+            Some(share) => share,
+            None => flat("partial_rotary_factor")?.or(flat("rotary_pct")?).unwrap_or(default),
+        };
+        let dims = (head_dim as f64 * share) as usize;
+        match dims.is_multiple_of(2) && dims <= head_dim {
+            true => Ok(dims),
+            false => Err(self.unsupported("partial_rotary_factor", "an even number of channels can be turned")),
+        }
+    }
+
     /// The rotary embedding of `dims` channels, from `rope_parameters` (5.x) or `rope_theta` and `rope_scaling` (4.x).
     pub fn rotary(&self, dims: usize, default_theta: f64) -> Result<Rotary, ModelError> {
-        let nested = self.object("rope_parameters")?;
-        let scaling = match nested {
-            Some(nested) => Some(nested),
-            None => self.object("rope_scaling")?,
+        let theta = match self.get("rotary_emb_base") {
+            Some(_) => self.positive_or("rotary_emb_base", default_theta)?,
+            None => self.positive_or("rope_theta", default_theta)?,
         };
-        let flat_theta = self.positive_or("rope_theta", default_theta)?;
-        let Some(scaling) = scaling else { return Ok(Rotary::plain(flat_theta, dims)) };
-        let theta = scaling.positive_or("rope_theta", flat_theta)?;
+        match self.object("rope_parameters")? {
+            Some(nested) => self.scaled(Some(nested), dims, theta),
+            None => self.scaled(self.object("rope_scaling")?, dims, theta),
+        }
+    }
+
+    /// A rotary embedding with the scaling that an object describes.
+    pub fn scaled(&self, scaling: Option<Config<'_>>, dims: usize, theta: f64) -> Result<Rotary, ModelError> {
+        let Some(scaling) = scaling else { return Ok(Rotary::plain(theta, dims)) };
+        let theta = scaling.positive_or("rope_theta", theta)?;
         let plain = Rotary::plain(theta, dims);
         let kind_field = if scaling.get("rope_type").is_some() { "rope_type" } else { "type" };
         match scaling.optional_text(kind_field)?.as_deref() {
             None | Some("default") => Ok(plain),
             Some("linear") => Ok(plain.linear(scaling.number("factor")?)),
-            Some("llama3") => {
-                let original = match scaling.optional_number("original_max_position_embeddings")? {
-                    Some(original) => original,
-                    None => self.number("max_position_embeddings")?,
-                };
-                Ok(plain.llama3(Llama3Scaling {
-                    factor: scaling.number("factor")?,
-                    low_freq_factor: scaling.number("low_freq_factor")?,
-                    high_freq_factor: scaling.number("high_freq_factor")?,
-                    original,
-                }))
-            }
-            Some(_) => Err(scaling.unsupported(kind_field, "default, linear and llama3 are")),
+            Some("llama3") => Ok(plain.llama3(Llama3Scaling {
+                factor: scaling.number("factor")?,
+                low_freq_factor: scaling.number("low_freq_factor")?,
+                high_freq_factor: scaling.number("high_freq_factor")?,
+                original: self.original_positions(&scaling)? as f64,
+            })),
+            Some("longrope") => self.long_rotary(&scaling, plain),
+            Some(_) => Err(scaling.unsupported(kind_field, "default, linear, llama3 and longrope are")),
         }
+    }
+
+    /// The length that the model was trained at before its positions were scaled.
+    fn original_positions(&self, scaling: &Config<'_>) -> Result<usize, ModelError> {
+        const FIELD: &str = "original_max_position_embeddings";
+        match (scaling.optional_size(FIELD)?, self.optional_size(FIELD)?) {
+            (Some(original), _) | (None, Some(original)) => Ok(original),
+            (None, None) => self.size("max_position_embeddings"),
+        }
+    }
+
+    /// Phi-3's scaling: a divisor a channel pair, one list for short and one for long sequences.
+    fn long_rotary(&self, scaling: &Config<'_>, plain: Rotary) -> Result<Rotary, ModelError> {
+        let original = self.original_positions(scaling)?;
+        let pairs = plain.frequencies.len();
+        let stretch = self.size("max_position_embeddings")? as f64 / original as f64;
+        let scale = match scaling.optional_number("attention_factor")? {
+            Some(scale) => scale,
+            None if stretch <= 1.0 => 1.0,
+            None => (1.0 + stretch.ln() / (original as f64).ln()).sqrt(),
+        };
+        let [short, long] = [scaling.numbers("short_factor", pairs)?, scaling.numbers("long_factor", pairs)?];
+        Ok(plain.long(&short, &long, original, scale))
     }
 }

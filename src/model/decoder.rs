@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{D, Device, Result, Tensor};
 
 use super::architecture::{Architecture, NormKind};
 use super::attention::{Attention, Mask};
@@ -92,6 +92,7 @@ impl Norm {
 enum MlpIn {
     Plain(Linear),
     Gated { gate: Linear, up: Linear },
+    GatedFused(Linear),
 }
 
 #[derive(Debug, Clone)]
@@ -123,6 +124,7 @@ impl Block {
         let norm = |place: &Option<NormPlace>| Norm::optional(place, architecture, tensors);
         let mlp = match &layout.mlp {
             MlpInput::Plain(up) => MlpIn::Plain(Linear::new(up, tensors)?),
+            MlpInput::GatedFused(both) => MlpIn::GatedFused(Linear::new(both, tensors)?),
             MlpInput::Gated { gate, up } => {
                 MlpIn::Gated { gate: Linear::new(gate, tensors)?, up: Linear::new(up, tensors)? }
             }
@@ -143,7 +145,7 @@ impl Block {
     fn linears_mut(&mut self) -> Vec<&mut Linear> {
         let mut linears = self.attention.linears_mut();
         match &mut self.mlp {
-            MlpIn::Plain(up) => linears.push(up),
+            MlpIn::Plain(up) | MlpIn::GatedFused(up) => linears.push(up),
             MlpIn::Gated { gate, up } => linears.extend([gate, up]),
         }
         linears.push(&mut self.mlp_out);
@@ -180,6 +182,12 @@ impl Block {
             MlpIn::Gated { gate, up } => {
                 let pre_btm = tap(hooks, HookKind::MlpPre, layer, gate.forward(&input_btd)?)?;
                 ops::gated(&pre_btm, &up.forward(&input_btd)?, self.activation)?
+            }
+            MlpIn::GatedFused(both) => {
+                let both = both.forward(&input_btd)?;
+                let width = both.dim(D::Minus1)? / 2;
+                let pre_btm = tap(hooks, HookKind::MlpPre, layer, both.narrow(D::Minus1, 0, width)?)?;
+                ops::gated(&pre_btm, &both.narrow(D::Minus1, width, width)?, self.activation)?
             }
         };
         let post_btm = tap(hooks, HookKind::MlpPost, layer, post_btm)?;

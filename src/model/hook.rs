@@ -1,8 +1,8 @@
 //! Named hook points: where a forward pass can be read and written.
 //!
-//! The names and their meaning are TransformerLens': `hook_q` and `hook_k` before rotation, `hook_z` the weighted
-//! values a head before the output projection, `hook_attn_out` and `hook_mlp_out` what is added to the residual
-//! stream, `mlp.hook_pre` before the activation (of the gate, where there is one) and `mlp.hook_post` what the output
+//! The names and their meaning are TransformerLens': `hook_q` and `hook_k` before any norm of theirs and before
+//! rotation, `hook_z` the weighted values a head before the output projection, `hook_attn_out` and `hook_mlp_out` what
+//! is added to the residual stream, `mlp.hook_pre` before the activation (of the gate, where there is one) and `mlp.hook_post` what the output
 //! projection reads, `ln_final.hook_normalized` for an RMS norm before its gain and for a layer norm after gain and
 //! bias. Shapes: stream points `[b, t, d]`, `q` and `z` `[b, t, h, k]`, `k` and `v` `[b, t, g, k]`, `pattern`
 //! `[b, h, t, t]`, MLP inner points `[b, t, m]`.

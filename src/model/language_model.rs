@@ -84,8 +84,7 @@ impl LanguageModel {
             })
         };
         let config = parse(include_bytes!("../../models/embedded/config.json"), "config.json")?;
-        let settings =
-            parse(include_bytes!("../../models/embedded/tokenizer_config.json"), "tokenizer_config.json")?;
+        let settings = parse(include_bytes!("../../models/embedded/tokenizer_config.json"), "tokenizer_config.json")?;
         let tokenizer = TextTokenizer::from_json(include_bytes!("../../models/embedded/tokenizer.json"), &settings)?;
         let blueprint = family::read(&config)?;
         let weights: &[u8] = include_bytes!("../../models/embedded/model.safetensors");

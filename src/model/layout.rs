@@ -51,8 +51,17 @@ pub(crate) enum AttentionInput {
         k: LinearPlace,
         v: LinearPlace,
     },
-    /// One projection whose output is all queries, all keys, all values.
-    Fused(LinearPlace),
+    /// One projection for all three.
+    Fused(LinearPlace, FusedOrder),
+}
+
+/// What stands where in a fused projection of queries, keys and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FusedOrder {
+    /// All queries, all keys, all values.
+    Blocks,
+    /// Query, key and value of the first head, then of the second, and so on.
+    Heads,
 }
 
 /// Where the MLP's inner activation comes from.
@@ -62,6 +71,8 @@ pub(crate) enum MlpInput {
     Plain(LinearPlace),
     /// act(gate x) · up x.
     Gated { gate: LinearPlace, up: LinearPlace },
+    /// The same with one projection, all gates before all ups.
+    GatedFused(LinearPlace),
 }
 
 /// The weights of one block. A norm that a family does not have is `None`, which is also how pre-, post- and
@@ -103,11 +114,11 @@ impl BlockLayout {
     pub fn linears(&self) -> Vec<&LinearPlace> {
         let mut places = match &self.attention {
             AttentionInput::Separate { q, k, v } => vec![q, k, v],
-            AttentionInput::Fused(qkv) => vec![qkv],
+            AttentionInput::Fused(qkv, _) => vec![qkv],
         };
         places.push(&self.attention_out);
         match &self.mlp {
-            MlpInput::Plain(up) => places.push(up),
+            MlpInput::Plain(up) | MlpInput::GatedFused(up) => places.push(up),
             MlpInput::Gated { gate, up } => places.extend([gate, up]),
         }
         places.push(&self.mlp_out);

@@ -55,6 +55,14 @@ impl Rotary {
         Self { frequencies: frequencies.collect(), ..self }
     }
 
+    /// Phi-3's scaling: frequency i is divided by `short[i]`, or by `long[i]` in sequences longer than `original`;
+    /// cosines and sines are multiplied by `scale`.
+    pub fn long(self, short: &[f64], long: &[f64], original: usize, scale: f64) -> Self {
+        let divided = |by: &[f64]| self.frequencies.iter().zip(by).map(|(f, by)| f / *by as f32).collect();
+        let long = LongRotary { from: original, frequencies: divided(long) };
+        Self { frequencies: divided(short), long: Some(long), scale: scale as f32 }
+    }
+
     /// Cosines and sines of positions `0..tokens`, each `[tokens, pairs]`.
     fn values(&self, tokens: usize) -> (Vec<f32>, Vec<f32>) {
         let frequencies = match &self.long {

@@ -231,7 +231,8 @@ pub fn score(
     progress: &dyn Progress,
 ) -> Result<Vec<Score>, ModelError> {
     let limit = model.architecture().max_positions;
-    let mut shared: BTreeMap<Vec<u32>, Vec<(usize, Vec<(usize, u32)>)>> = BTreeMap::new();
+    type Targets = Vec<(usize, u32)>;
+    let mut shared: BTreeMap<Vec<u32>, Vec<(usize, Targets)>> = BTreeMap::new();
     for (number, request) in requests.iter().enumerate() {
         let row = windowed(request, limit)?;
         shared.entry(row.ids).or_default().push((number, row.targets));

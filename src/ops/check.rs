@@ -105,7 +105,9 @@ fn activations() {
             let up = random("up", &[rows, width]);
             let name = format!("{activation:?}");
             let oracle = composed::activate;
-            check(&name, &[gate.clone()], &|t| super::activate(&t[0], activation), &|t| oracle(&t[0], activation));
+            check(&name, std::slice::from_ref(&gate), &|t| super::activate(&t[0], activation), &|t| {
+                oracle(&t[0], activation)
+            });
             let gated: Operation<'_> = &|t| super::gated(&t[0], &t[1], activation);
             check(&name, &[gate, up], gated, &|t| composed::gated(&t[0], &t[1], activation));
         }
@@ -241,7 +243,7 @@ fn log_probabilities() {
         let logits = (random("logits", &[rows, vocab]) * 3.0).expect("logits");
         let picks: Vec<(usize, u32)> = (0..2 * rows).map(|i| ((i * 7) % rows, ((i * 31) % vocab) as u32)).collect();
         let ours: Operation<'_> = &|t| super::logprobs_at(&t[0], &picks);
-        check("logprobs", &[logits.clone()], ours, &|t| composed::logprobs_at(&t[0], &picks));
+        check("logprobs", std::slice::from_ref(&logits), ours, &|t| composed::logprobs_at(&t[0], &picks));
         assert_eq!(super::argmax_rows(&logits).expect("argmax"), composed::argmax_rows(&logits).expect("argmax"));
     }
     let logits = random("logits", &[2, 3]);
@@ -255,7 +257,7 @@ fn log_probabilities() {
 fn embedding() {
     let table = random("table", &[11, 6]);
     let ids = Tensor::new(&[[3u32, 1, 3], [0, 10, 3]], &Device::Cpu).expect("ids");
-    check("embed", &[table.clone()], &|t| super::embed(&t[0], &ids), &|t| composed::embed(&t[0], &ids));
+    check("embed", std::slice::from_ref(&table), &|t| super::embed(&t[0], &ids), &|t| composed::embed(&t[0], &ids));
     let outside = Tensor::new(&[11u32], &Device::Cpu).expect("ids");
     assert!(super::embed(&table, &outside).expect_err("outside").to_string().contains("11"));
 }

@@ -172,8 +172,7 @@ impl Mediator<'_> {
             max_sites: self.recipe.max_sites,
             ..PathwaySearch::new(self.bootstrap_of(&pairs.id))
         };
-        let pairs =
-            PathwayPairs { population: &pairs.id, discovery: &pairs.discovery, evaluation: &pairs.evaluation };
+        let pairs = PathwayPairs { population: &pairs.id, discovery: &pairs.discovery, evaluation: &pairs.evaluation };
         Ok(find_pathway(runner, pairs, swept, &search)?)
     }
 

@@ -120,10 +120,16 @@ pub fn caveats(sets: &[Population], seeds: usize) -> Vec<String> {
         "One framing of a prompt is one cluster; with about ten framings an interval leans on asymptotics.".to_owned(),
     ];
     if seeds == 1 {
-        caveats.push("Each arm was trained with one seed: intervals cover items, not training runs (--seeds N adds seeds).".into());
+        caveats.push(
+            "Each arm was trained with one seed: intervals cover items, not training runs (--seeds N adds seeds)."
+                .into(),
+        );
     }
     for set in sets.iter().filter(|set| set.scenario.is_none()) {
-        caveats.push(format!("The pairs of {} are declared: nothing vouches that their sides differ by one intervention.", set.id));
+        caveats.push(format!(
+            "The pairs of {} are declared: nothing vouches that their sides differ by one intervention.",
+            set.id
+        ));
     }
     caveats
 }
@@ -131,7 +137,12 @@ pub fn caveats(sets: &[Population], seeds: usize) -> Vec<String> {
 /// The machine in a few words.
 pub fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{} {}, {cores} cores, {} threads", std::env::consts::OS, std::env::consts::ARCH, rayon::current_num_threads())
+    format!(
+        "{} {}, {cores} cores, {} threads",
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+        rayon::current_num_threads()
+    )
 }
 
 /// The largest resident memory of this process so far, where the system says.

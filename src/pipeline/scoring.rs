@@ -44,11 +44,7 @@ pub struct Scorer<'a> {
 impl Scorer<'_> {
     /// The bootstrap of every interval.
     pub fn bootstrap(&self) -> Bootstrap {
-        Bootstrap {
-            replicates: self.recipe.replicates,
-            level: self.recipe.level,
-            seed: self.seed.fork("bootstrap"),
-        }
+        Bootstrap { replicates: self.recipe.replicates, level: self.recipe.level, seed: self.seed.fork("bootstrap") }
     }
 
     /// All metrics of one checkpoint, and the answers behind them. Finished scores are kept in `journal`, so that a stopped run goes on where it was.

@@ -20,7 +20,9 @@ pub fn describe(arm: &str) -> &'static str {
     match arm.split_once(" seed ").map_or(arm, |(name, _)| name) {
         "base" => "The checkpoint as it came.",
         "plain" => "Task loss alone, on data where the shortcut holds.",
-        "consistency" => "Task loss, equal answers on pairs that differ by something spurious, and the right answers where a legitimate cause changed.",
+        "consistency" => {
+            "Task loss, equal answers on pairs that differ by something spurious, and the right answers where a legitimate cause changed."
+        }
         "pathway" => "Task loss and a penalty on the effect that runs through the pathway found.",
         "random_sites" => "The same penalty at as many random sites of the same kind: a control.",
         "causal" => "Everything: paired terms, the penalty at the pathway, and an anchor to the base.",
@@ -29,10 +31,18 @@ pub fn describe(arm: &str) -> &'static str {
 }
 
 /// The deciding metrics.
-pub fn headlines() -> Vec<Headline> {
+pub fn headlines(sets: &[Population]) -> Vec<Headline> {
+    let environments = |set: &Population| match &set.scenario {
+        Some(scenario) => scenario.environments(),
+        None => set.pairs.iter().map(|pair| pair.environment.clone()).take(1).collect(),
+    };
+    let all =
+        |set: &Population| environments(set).into_iter().map(|name| format!("{}/{name}", set.id)).collect::<Vec<_>>();
+    // Paraphrases and bare word swaps have their own rows in the tables; a headline speaks of the pairs themselves.
+    let populations: Vec<String> = sets.iter().flat_map(all).collect();
     let headline = |metrics: &[&str], title: &str, role| Headline {
         metrics: metrics.iter().map(|metric| (*metric).to_owned()).collect(),
-        populations: Vec::new(),
+        populations: populations.clone(),
         title: title.to_owned(),
         role,
     };
@@ -63,7 +73,9 @@ pub fn graph(scenario: &Scenario) -> ReportGraph {
         match answer.and_then(|answer| answer.parents.get(&from)) {
             Some(PathKind::Spurious) => EdgeKind::Spurious,
             Some(PathKind::Legitimate) => EdgeKind::Legitimate,
-            None if graph.nodes().get(from).is_some_and(|node| node.visibility == Visibility::Latent) => EdgeKind::Latent,
+            None if graph.nodes().get(from).is_some_and(|node| node.visibility == Visibility::Latent) => {
+                EdgeKind::Latent
+            }
             None => EdgeKind::Structural,
         }
     };
@@ -142,7 +154,8 @@ pub fn examples(pairs: &[&CounterfactualPair], answers: &[(String, AnswerTable)]
 pub fn curves(arms: &[TrainedArm]) -> Vec<TrainingCurve> {
     let mut curves = Vec::new();
     for arm in arms {
-        let mut terms: BTreeMap<&str, (f64, Vec<(u64, f64)>)> = BTreeMap::new();
+        type Points = Vec<(u64, f64)>;
+        let mut terms: BTreeMap<&str, (f64, Points)> = BTreeMap::new();
         for step in &arm.curves {
             for (name, log) in &step.terms {
                 let (weight, points) = terms.entry(name).or_default();

@@ -25,7 +25,12 @@ pub fn base_spec(recipe: &TuneRecipe, seed: u64) -> TuneSpec {
     TuneSpec {
         seed,
         steps: recipe.steps,
-        batch: BatchSizes { task: recipe.batch, invariant: recipe.pairs, follow: recipe.pairs, canary: recipe.canaries },
+        batch: BatchSizes {
+            task: recipe.batch,
+            invariant: recipe.pairs,
+            follow: recipe.pairs,
+            canary: recipe.canaries,
+        },
         accumulation: recipe.accumulation,
         lora: LoraSpec { rank: recipe.rank, alpha: recipe.alpha, target_modules, rslora: false },
         learning_rate: recipe.learning_rate,
@@ -46,11 +51,7 @@ pub fn base_spec(recipe: &TuneRecipe, seed: u64) -> TuneSpec {
 
 /// What every arm learns from: the tuning split, in the training environment, where the shortcut holds. Rewordings and
 /// bare word swaps are left out, so that they can be claims later.
-pub fn tuning_data(
-    base: &LanguageModel,
-    sets: &[Population],
-    canaries: &[Canary],
-) -> Result<TuneData, PipelineError> {
+pub fn tuning_data(base: &LanguageModel, sets: &[Population], canaries: &[Canary]) -> Result<TuneData, PipelineError> {
     let items: Vec<TaskItem> = sets.iter().flat_map(|set| set.items_of(Split::Tuning)).cloned().collect();
     let mut pairs: Vec<CounterfactualPair> = Vec::new();
     for set in sets {

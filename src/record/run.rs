@@ -13,8 +13,6 @@ use crate::stats::{Check, Effect, EffectGrid, Estimate, Item, MetricScore, Pathw
 /// The schema that this version writes, and the newest that it reads.
 pub const SCHEMA: u32 = 1;
 
-
-
 /// The site effects of one sweep.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SiteSweep {

@@ -48,11 +48,8 @@ fn subsequence(a: &[String], b: &[String]) -> Vec<(usize, usize)> {
     let get = |table: &[u32], i: usize, j: usize| table.get(i * width + j).copied().unwrap_or(0);
     for (i, x) in a.iter().enumerate().rev() {
         for (j, y) in b.iter().enumerate().rev() {
-            let longest = if x == y {
-                get(&table, i + 1, j + 1) + 1
-            } else {
-                get(&table, i + 1, j).max(get(&table, i, j + 1))
-            };
+            let longest =
+                if x == y { get(&table, i + 1, j + 1) + 1 } else { get(&table, i + 1, j).max(get(&table, i, j + 1)) };
             if let Some(cell) = table.get_mut(i * width + j) {
                 *cell = longest;
             }

@@ -121,6 +121,8 @@ pub(super) enum Block {
     /// Words and their one-sentence explanations.
     Terms(Vec<(&'static str, &'static str)>),
     Table(Table),
+    /// How to read the pictures that follow; nothing where they are tables.
+    PictureNote(String),
     /// Figures side by side where there is room.
     Figures(Vec<Figure>),
     /// Which colour and dash belong to which arm.

@@ -6,7 +6,7 @@ use super::data::{EdgeKind, ExampleKind, Target, TargetStatus};
 use super::diff::{self, Piece};
 use super::document::{ArmKey, Block, Cell, Document, ExampleCard, Figure, Inline, Section, Table, Tone};
 use super::figure;
-use super::glossary::population_in_words;
+use super::words::population_in_words;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -63,6 +63,7 @@ fn render_block(block: &Block, key: &str) -> Markup {
     match block {
         Block::Heading(text) => html! { h3 { (text) } },
         Block::Paragraph(line) => html! { p { (inlines(line)) } },
+        Block::PictureNote(text) => html! { p { (text) } },
         Block::List(lines) => html! { ul { @for line in lines { li { (inlines(line)) } } } },
         Block::Terms(terms) => html! {
             dl class="terms" { @for (word, sentence) in terms { div { dt { (word) } dd { (sentence) } } } }
@@ -79,7 +80,9 @@ fn render_block(block: &Block, key: &str) -> Markup {
         } } },
         Block::Targets(targets) => html! { ul class="targets" { @for target in targets { (render_target(target)) } } },
         Block::Example(card) => render_example(card),
-        Block::Callout(tone, line) => html! { p class={ "callout " (tone_class(*tone)) } role="note" { (inlines(line)) } },
+        Block::Callout(tone, line) => {
+            html! { p class={ "callout " (tone_class(*tone)) } role="note" { (inlines(line)) } }
+        }
         Block::Details(summary, inner) => html! { details { summary { (summary) } (blocks(inner, key)) } },
         Block::Preformatted(text) => html! { pre tabindex="0" { (text) } },
     }
@@ -178,6 +181,7 @@ fn figure_class(figure: &Figure) -> &'static str {
     match figure {
         Figure::Graph(_) => "of-graph",
         Figure::Forest(_) => "of-forest",
+        Figure::Heat(heat) if heat.grid.columns.len() > 16 => "of-heat whole-row",
         Figure::Heat(_) => "of-heat",
         Figure::Curves(_) => "of-curves",
     }

@@ -4,8 +4,8 @@ use super::data::{ExampleKind, Target, TargetStatus};
 use super::diff::{self, Piece};
 use super::document::{Block, Cell, Document, ExampleCard, Figure, Inline, Table};
 use super::figure::{self, Curves, Heat};
-use super::glossary::{plain, population_in_words};
 use super::number;
+use super::words::{plain, population_in_words};
 
 /// The whole text.
 pub(super) fn render(document: &Document) -> String {
@@ -22,11 +22,16 @@ fn push(out: &mut String, block: &Block) {
         Block::Heading(text) => format!("### {}\n", escape(text)),
         Block::Paragraph(line) | Block::Callout(_, line) => format!("{}\n", inlines(line)),
         Block::List(lines) => lines.iter().map(|line| format!("- {}\n", inlines(line))).collect(),
-        Block::Terms(terms) => terms.iter().map(|(word, sentence)| format!("> *{}*: {}\n>\n", escape(word), escape(sentence))).collect(),
+        Block::Terms(terms) => {
+            terms.iter().map(|(word, sentence)| format!("> *{}*: {}\n>\n", escape(word), escape(sentence))).collect()
+        }
         Block::Table(table) => write_table(table),
         Block::Figures(figures) => return figures.iter().for_each(|figure| write_figure(out, figure)),
-        Block::Legend(_) => return,
-        Block::Tiles(tiles) => tiles.iter().map(|tile| format!("- **{}**: {} ({})\n", escape(&tile.value), escape(&tile.label), escape(&tile.note))).collect(),
+        Block::Legend(_) | Block::PictureNote(_) => return,
+        Block::Tiles(tiles) => tiles
+            .iter()
+            .map(|tile| format!("- **{}**: {} ({})\n", escape(&tile.value), escape(&tile.label), escape(&tile.note)))
+            .collect(),
         Block::Targets(targets) => write_targets(targets),
         Block::Example(card) => write_example(card),
         Block::Details(summary, inner) => {
@@ -97,7 +102,11 @@ fn write_cell(cell: &Cell) -> String {
         parts.push(if cell.code { code_span(&cell.main) } else { escape(&cell.main) });
     }
     if let Some(detail) = &cell.detail {
-        parts.push(if cell.main.is_empty() || detail.starts_with('[') { escape(detail) } else { format!("({})", escape(detail)) });
+        parts.push(if cell.main.is_empty() || detail.starts_with('[') {
+            escape(detail)
+        } else {
+            format!("({})", escape(detail))
+        });
     }
     if let Some((_, word)) = &cell.badge {
         parts.push(format!("**{}**", escape(word)));
@@ -133,10 +142,18 @@ fn write_figure(out: &mut String, figure: &Figure) {
     let text = match figure {
         Figure::Graph(graph) => {
             let rows = graph.edges.iter().map(|edge| {
-                format!("| {} | {} | {} |\n", escape(&plain(&edge.from)), escape(&plain(&edge.to)), figure::edge_word(edge.kind))
+                format!(
+                    "| {} | {} | {} |\n",
+                    escape(&plain(&edge.from)),
+                    escape(&plain(&edge.to)),
+                    figure::edge_word(edge.kind)
+                )
             });
             let rows: String = rows.collect();
-            format!("*Causal graph of {}*\n\n| cause | effect | meaning |\n| --- | --- | --- |\n{rows}", escape(&plain(&graph.id)))
+            format!(
+                "*Causal graph of {}*\n\n| cause | effect | meaning |\n| --- | --- | --- |\n{rows}",
+                escape(&plain(&graph.id))
+            )
         }
         // Its numbers stand in the table of the deciding metrics.
         Figure::Forest(_) => return,
@@ -159,7 +176,8 @@ fn write_heat(heat: &Heat) -> String {
     );
     for (row, values) in heat.grid.values.iter().enumerate() {
         let label = heat.grid.rows.get(row).map(|label| escape(label)).unwrap_or_default();
-        let cells: Vec<String> = values.iter().enumerate().map(|(column, value)| heat_cell(heat, row, column, *value)).collect();
+        let cells: Vec<String> =
+            values.iter().enumerate().map(|(column, value)| heat_cell(heat, row, column, *value)).collect();
         out.push_str(&format!("| {label} | {} |\n", cells.join(" | ")));
     }
     out
@@ -172,12 +190,20 @@ fn heat_cell(heat: &Heat, row: usize, column: usize, value: Option<f64>) -> Stri
 }
 
 fn write_curves(curves: &Curves) -> String {
-    let mut out = format!("*{}*\n\n| arm | first | a third | two thirds | last |\n| --- | ---: | ---: | ---: | ---: |\n", escape(&curves.caption));
+    let mut out = format!(
+        "*{}*\n\n| arm | first | a third | two thirds | last |\n| --- | ---: | ---: | ---: | ---: |\n",
+        escape(&curves.caption)
+    );
     for line in &curves.lines {
         let last = line.points.len().saturating_sub(1);
         let cells: Vec<String> = [0, last / 3, 2 * last / 3, last]
             .iter()
-            .map(|index| line.points.get(*index).map_or_else(|| "–".to_owned(), |(step, value)| format!("{} (step {step})", number::significant(*value))))
+            .map(|index| {
+                line.points.get(*index).map_or_else(
+                    || "–".to_owned(),
+                    |(step, value)| format!("{} (step {step})", number::significant(*value)),
+                )
+            })
             .collect();
         let how = if line.trained { "" } else { ", not trained on" };
         out.push_str(&format!("| {}{how} | {} |\n", escape(&line.label), cells.join(" | ")));

@@ -14,10 +14,11 @@ mod markdown;
 mod number;
 mod sections;
 pub mod terminal;
+mod words;
 
 pub use data::{
-    Arm, Canary, EdgeKind, ExampleKind, ExamplePair, ExampleResponse, GraphEdge, GraphNode, Headline, HeadlineRole, ReportGraph,
-    RunSummary, SUMMARY_SCHEMA, Target, TargetStatus, TrainingCurve,
+    Arm, Canary, EdgeKind, ExampleKind, ExamplePair, ExampleResponse, GraphEdge, GraphNode, Headline, HeadlineRole,
+    ReportGraph, RunSummary, SUMMARY_SCHEMA, Target, TargetStatus, TrainingCurve,
 };
 pub use folder::ReportData;
 
@@ -67,6 +68,12 @@ pub enum ReportError {
 /// The report as one HTML page: no network, no external style, font, picture or script.
 pub fn html(data: &ReportData) -> String {
     html::render(&sections::document(data))
+}
+
+/// An estimate as the report writes it: value, interval and unit with as many digits as the interval supports, or the
+/// reason that there is none.
+pub fn estimate_in_words(estimate: &crate::stats::Estimate, unit: &str) -> String {
+    number::in_full(estimate, unit)
 }
 
 /// The report as Markdown; pictures become tables.

@@ -35,7 +35,7 @@ impl Scale {
 pub(super) fn unit_in_words(unit: &str) -> &str {
     match unit {
         "share" | "probability" => "%",
-                "perplexity a token" => "per token",
+        "perplexity a token" => "per token",
         "" | "1" => "no unit",
         other => other,
     }
@@ -74,7 +74,8 @@ fn superscript(exponent: i32) -> String {
 }
 
 /// Digits after the point such that the interval's half width keeps two significant ones where they start below 35,
-/// else one (the rule of the Particle Data Group); three at most. Percentages have one digit, or none where the
+/// else one (the rule of the Particle Data Group); two at most from 0.1 on,
+/// three below. Percentages have one digit, or none where the
 /// interval is wide.
 fn decimals(value: f64, interval: Option<Interval>, scale: Scale) -> usize {
     let width = interval.map(|interval| scale.apply(interval.high - interval.low).abs() / 2.0);
@@ -90,7 +91,8 @@ fn decimals(value: f64, interval: Option<Interval>, scale: Scale) -> usize {
     }
     let magnitude = reference.log10().floor();
     let wanted = if reference / 10f64.powf(magnitude) < 3.55 { 1.0 } else { 0.0 };
-    (wanted - magnitude).clamp(0.0, 3.0) as usize
+    let most = if value.abs() >= 0.0995 { 2.0 } else { 3.0 };
+    (wanted - magnitude).clamp(0.0, most) as usize
 }
 
 /// The value of an estimate, or `undefined`.
@@ -172,7 +174,7 @@ pub(super) fn count(n: usize) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push('\u{202f}');
         }
         text.push(digit);
@@ -207,7 +209,7 @@ mod tests {
 
     #[test]
     fn digits_follow_the_interval() {
-        assert_eq!(in_full(&estimate(3.14159, 2.8, 3.5), "nats"), "3.14 [2.80, 3.50] nats");
+        assert_eq!(in_full(&estimate(3.1379, 2.8, 3.5), "nats"), "3.14 [2.80, 3.50] nats");
         assert_eq!(in_full(&estimate(1234.5, 1100.0, 1400.0), "nats"), "1234 [1100, 1400] nats");
         assert_eq!(in_full(&estimate(0.8125, 0.78, 0.85), "share"), "81.2 [78.0, 85.0] %");
         assert_eq!(in_full(&estimate(1.0, 1.0, 1.0), "share"), "100 [100, 100] %");
@@ -219,7 +221,9 @@ mod tests {
     fn what_is_not_a_number_is_never_printed_as_one() {
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let mut broken = estimate(bad, bad, 1.0);
-            for text in [fixed(bad, 2), significant(bad), percent(bad), p_value(bad), seconds(bad), value(&broken, "nats")] {
+            for text in
+                [fixed(bad, 2), significant(bad), percent(bad), p_value(bad), seconds(bad), value(&broken, "nats")]
+            {
                 assert_eq!(text, "undefined");
             }
             broken.undefined = Some("the loss overflowed".into());

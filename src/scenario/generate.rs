@@ -110,10 +110,7 @@ impl Scenario {
                 provenance: Provenance::Generated,
             }
         };
-        Ok(turns
-            .filter_map(|(n, framing)| Some((n, framing, framing.paraphrases.first()?)))
-            .map(|turn| pair(turn))
-            .collect())
+        Ok(turns.filter_map(|(n, framing)| Some((n, framing, framing.paraphrases.first()?))).map(pair).collect())
     }
 
     /// `n` plain texts (prompt, true answer, sentence end) over all framings, paraphrases and words of all splits:

@@ -3,7 +3,8 @@
 use candle_core::Device;
 use counterpath::base::{Seed, Silent};
 use counterpath::intervene::{
-    Intervention, Job, NaiveEngine, Outcome, Plan, Side, Site, SiteKind, SourceGradient, SweepEngine, TokenPair, joint_outcomes,
+    Intervention, Job, NaiveEngine, Outcome, Plan, Side, Site, SiteKind, SourceGradient, SweepEngine, TokenPair,
+    joint_outcomes,
 };
 use counterpath::model::{
     Adapter, AnswerRows, LanguageModel, LoadOptions, LoraSpec, NoHooks, TargetModules, TokenizedPrompt,
@@ -154,7 +155,8 @@ fn divergence_of_the_whole_input_is_that_of_the_two_runs() {
     let pair = plain_pair(&[&[3], &[4]]);
     let distribution = |ids: &[u32]| {
         let every: Vec<Vec<u32>> = (0..super::tiny::VOCABULARY as u32).map(|token| vec![token]).collect();
-        let found = answer_loglikelihoods(&model, &[AnswerRows::new(ids, &every)], &mut NoHooks).expect("scores").remove(0);
+        let found =
+            answer_loglikelihoods(&model, &[AnswerRows::new(ids, &every)], &mut NoHooks).expect("scores").remove(0);
         found.to_vec1::<f32>().expect("values").into_iter().map(f64::from).collect::<Vec<_>>()
     };
     let (p, q) = (distribution(&pair.factual.ids), distribution(&pair.counterfactual.ids));
@@ -177,7 +179,10 @@ fn batches_and_company_do_not_change_a_number() {
         }
         plans.push(Plan::interchange(receiver, &[Site::of_head(0, 3), Site::at_slot(SiteKind::ResidMid, 0, "last")]));
         let random = Intervention::RandomDirection { seed: 3 };
-        plans.push(Plan { receiver, cells: vec![(Site::everywhere(SiteKind::Z, 0), random), (Site::of_head(1, 0), Intervention::Zero)] });
+        plans.push(Plan {
+            receiver,
+            cells: vec![(Site::everywhere(SiteKind::Z, 0), random), (Site::of_head(1, 0), Intervention::Zero)],
+        });
     }
     let jobs = [Job { pair: &short, plans: &plans }, Job { pair: &long, plans: &plans }];
     let with = |batch_tokens, cache_bytes| {
@@ -223,7 +228,8 @@ fn sites_that_do_not_exist_are_refused_before_anything_runs() {
     let pair = plain_pair(&[&[3], &[4]]);
     let refuse = |plan: Plan| {
         let plans = [plan];
-        let outcome = NaiveEngine::default().outcomes(&model, &[Job { pair: &pair, plans: &plans }], Outcome::Contrast, &Silent);
+        let outcome =
+            NaiveEngine::default().outcomes(&model, &[Job { pair: &pair, plans: &plans }], Outcome::Contrast, &Silent);
         outcome.expect_err("refused").to_string()
     };
     let text = refuse(Plan::interchange(Side::Factual, &[Site::of_head(0, 4)]));
@@ -236,18 +242,24 @@ fn sites_that_do_not_exist_are_refused_before_anything_runs() {
     assert!(text.contains("position 7") && text.contains("7 tokens"), "{text}");
     let zero = Plan {
         receiver: Side::Factual,
-        cells: vec![(Site::of_head(0, 1), Intervention::Interchange), (Site::everywhere(SiteKind::Z, 0), Intervention::Zero)],
+        cells: vec![
+            (Site::of_head(0, 1), Intervention::Interchange),
+            (Site::everywhere(SiteKind::Z, 0), Intervention::Zero),
+        ],
     };
     assert!(refuse(zero).contains("different values"));
-    let foreign = TokenPair::new("q", "c", prompt(&[1, 40], &[&[3], &[4]], &[]), prompt(&[1, 2], &[&[3], &[4]], &[])).expect("pair");
+    let foreign = TokenPair::new("q", "c", prompt(&[1, 40], &[&[3], &[4]], &[]), prompt(&[1, 2], &[&[3], &[4]], &[]))
+        .expect("pair");
     let plans = [Plan::nothing(Side::Factual)];
-    let text = NaiveEngine::default().outcomes(&model, &[Job { pair: &foreign, plans: &plans }], Outcome::Contrast, &Silent);
+    let text =
+        NaiveEngine::default().outcomes(&model, &[Job { pair: &foreign, plans: &plans }], Outcome::Contrast, &Silent);
     assert!(text.expect_err("refused").to_string().contains("token 40"));
 }
 
 #[test]
 fn training_sees_the_numbers_of_the_engine_and_their_gradients() {
-    let spec = LoraSpec { rank: 2, alpha: 4.0, target_modules: TargetModules::Pattern("all-linear".into()), rslora: false };
+    let spec =
+        LoraSpec { rank: 2, alpha: 4.0, target_modules: TargetModules::Pattern("all-linear".into()), rslora: false };
     let base = tiny_model(8);
     let adapter = Adapter::init(&base, &spec, Seed::new(1)).expect("adapter");
     // B starts at zero: move everything, so that every gradient is alive.
@@ -255,7 +267,9 @@ fn training_sees_the_numbers_of_the_engine_and_their_gradients() {
         let noise = candle_core::Tensor::from_vec(
             {
                 let mut rng = Seed::new(2).fork(&name).rng();
-                (0..var.elem_count()).map(|_| (0.2 * counterpath::base::seed::normal(&mut rng)) as f32).collect::<Vec<_>>()
+                (0..var.elem_count())
+                    .map(|_| (0.2 * counterpath::base::seed::normal(&mut rng)) as f32)
+                    .collect::<Vec<_>>()
             },
             var.dims(),
             &Device::Cpu,
@@ -272,11 +286,8 @@ fn training_sees_the_numbers_of_the_engine_and_their_gradients() {
         (effect.sqr().expect("square").sum_all().expect("sum"), found)
     };
     let (value, found) = loss(SourceGradient::Attached);
-    let plans = [
-        Plan::nothing(Side::Factual),
-        Plan::nothing(Side::Counterfactual),
-        Plan::interchange(Side::Factual, &sites),
-    ];
+    let plans =
+        [Plan::nothing(Side::Factual), Plan::nothing(Side::Counterfactual), Plan::interchange(Side::Factual, &sites)];
     for (number, pair) in pairs.iter().enumerate() {
         let expected = run(&model, pair, &plans, Outcome::Contrast);
         for (tensor, expected) in [&found.base, &found.source, &found.patched].into_iter().zip(expected) {
@@ -288,15 +299,29 @@ fn training_sees_the_numbers_of_the_engine_and_their_gradients() {
     let detached = loss(SourceGradient::Detached).0.backward().expect("gradients");
     let mut differing = 0;
     for (name, var) in adapter.trainable() {
-        let gradient = attached.get(&var).expect("attached gradient").flatten_all().expect("flat").to_vec1::<f32>().expect("values");
-        let other = detached.get(&var).expect("detached gradient").flatten_all().expect("flat").to_vec1::<f32>().expect("values");
+        let gradient = attached
+            .get(&var)
+            .expect("attached gradient")
+            .flatten_all()
+            .expect("flat")
+            .to_vec1::<f32>()
+            .expect("values");
+        let other = detached
+            .get(&var)
+            .expect("detached gradient")
+            .flatten_all()
+            .expect("flat")
+            .to_vec1::<f32>()
+            .expect("values");
         differing += usize::from(gradient.iter().zip(&other).any(|(a, b)| (a - b).abs() > 1e-3));
-        let largest = (0..gradient.len()).max_by(|a, b| gradient[*a].abs().total_cmp(&gradient[*b].abs())).expect("entries");
+        let largest =
+            (0..gradient.len()).max_by(|a, b| gradient[*a].abs().total_cmp(&gradient[*b].abs())).expect("entries");
         let original = var.as_tensor().copy().expect("copy");
         let at = |step: f32| {
             let mut values = original.flatten_all().expect("flat").to_vec1::<f32>().expect("values");
             values[largest] += step;
-            var.set(&candle_core::Tensor::from_vec(values, original.dims(), &Device::Cpu).expect("moved")).expect("set");
+            var.set(&candle_core::Tensor::from_vec(values, original.dims(), &Device::Cpu).expect("moved"))
+                .expect("set");
             let value = f64::from(loss(SourceGradient::Attached).0.to_scalar::<f32>().expect("loss"));
             var.set(&original).expect("set");
             value
@@ -304,7 +329,10 @@ fn training_sees_the_numbers_of_the_engine_and_their_gradients() {
         // Central differences; float32 losses of order 1 leave about 1e-3 at this step.
         let numeric = (at(1e-2) - at(-1e-2)) / 2e-2;
         let analytic = f64::from(gradient[largest]);
-        assert!(close(numeric, analytic, 0.02 * analytic.abs().max(0.3)), "{name}: {analytic}, by differences {numeric}");
+        assert!(
+            close(numeric, analytic, 0.02 * analytic.abs().max(0.3)),
+            "{name}: {analytic}, by differences {numeric}"
+        );
     }
     assert!(differing > 0, "detaching the source changes some gradient");
 }

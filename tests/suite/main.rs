@@ -1,10 +1,12 @@
 //! The integration suite: one binary, one module a room.
 
+mod cli;
+mod gradients;
 #[cfg(feature = "hub")]
 mod hub;
-mod gradients;
 mod intervene;
 mod layering;
+mod mediate;
 mod model_errors;
 mod parity;
 mod peft;

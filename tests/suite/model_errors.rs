@@ -236,17 +236,17 @@ fn requests_that_cannot_be_run() {
     let ask = |context: Vec<u32>, continuation: Vec<u32>| {
         score::score(&model, &[ScoreRequest { context, continuation }], 64, &Silent)
     };
-    assert!(ask(vec![99], vec![1]).err().expect("refused").to_string().contains("99"));
+    assert!(ask(vec![99], vec![1]).expect_err("refused").to_string().contains("99"));
     assert!(ask(vec![1], vec![99]).is_err(), "a target outside the vocabulary");
     assert!(ask(vec![], vec![1]).is_err() && ask(vec![1], vec![]).is_err());
-    assert!(ask(vec![1], vec![2; 17]).err().expect("too long").to_string().contains("16"));
+    assert!(ask(vec![1], vec![2; 17]).expect_err("too long").to_string().contains("16"));
     // The oldest context is left away where a request is too long.
     let long = ask((0..30).map(|i| i % 20).collect(), vec![3, 4]).expect("windowed");
     let window: Vec<u32> = (15..30).map(|i| i % 20).collect();
     let short = ask(window, vec![3, 4]).expect("exact");
     assert!((long[0].loglikelihood - short[0].loglikelihood).abs() < 1e-6);
     let ids = Tensor::zeros((1, 17), DType::U32, &Device::Cpu).expect("ids");
-    let message = model.forward(&ids, Readout::All, &mut NoHooks).err().expect("too long").to_string();
+    let message = model.forward(&ids, Readout::All, &mut NoHooks).expect_err("too long").to_string();
     assert!(message.contains("17") && message.contains("16"), "{message}");
     let ids = Tensor::zeros((1, 3), DType::U32, &Device::Cpu).expect("ids");
     assert!(model.forward(&ids, Readout::Rows(&[(0, 3)]), &mut NoHooks).is_err());

@@ -165,7 +165,7 @@ fn an_adapter_for_another_base_is_refused() {
     let message = refused("llama_tied_bias_headdim", "llama_lora_qv");
     assert!(message.contains("32") && message.contains("64"), "{message}");
     for (name, field) in [("llama_dora", "use_dora"), ("llama_lora_patterns", "modules_to_save")] {
-        let message = adapter(name).err().expect("refused").to_string();
+        let message = adapter(name).expect_err("refused").to_string();
         assert!(message.contains(field), "{message}");
     }
     let spec = |entry: &str| LoraSpec {
@@ -174,6 +174,6 @@ fn an_adapter_for_another_base_is_refused() {
         target_modules: TargetModules::List(vec![entry.into()]),
         rslora: false,
     };
-    let error = Adapter::init(&base("gpt2").expect("base"), &spec("q_proj"), Seed::new(0)).err().expect("refused");
+    let error = Adapter::init(&base("gpt2").expect("base"), &spec("q_proj"), Seed::new(0)).expect_err("refused");
     assert!(error.to_string().contains("q_proj") && error.to_string().contains("c_attn"), "{error}");
 }

@@ -3,6 +3,7 @@
 mod sample;
 
 use counterpath::base::files;
+use counterpath::compare::Verdict;
 use counterpath::record::{RunRecord, Timings};
 use counterpath::report::{self, ReportData, ReportError, RunSummary, TargetStatus};
 use counterpath::stats::Estimate;
@@ -22,7 +23,9 @@ fn visible(html: &str) -> String {
 #[test]
 fn the_page_needs_nothing_from_anywhere() {
     let html = report::html(&sample::data());
-    for wanted in ["http://", "https://", "src=", "@import", "url(", "<iframe", "<object", "<embed", "fetch(", "XMLHttpRequest"] {
+    for wanted in
+        ["http://", "https://", "src=", "@import", "url(", "<iframe", "<object", "<embed", "fetch(", "XMLHttpRequest"]
+    {
         assert!(!html.contains(wanted), "the page contains {wanted}");
     }
     for link in html.match_indices("href=").map(|(at, _)| &html[at + 6..at + 12]) {
@@ -80,7 +83,8 @@ fn undefined_values_give_their_reasons_and_nothing_is_nan() {
     data.summary.examples[0].responses[0].factual = vec![f64::NAN, 0.5];
     data.summary.examples[0].responses[0].effect = Some(f64::NEG_INFINITY);
     data.records[0].grids[0].values[0][1] = Some(f64::NAN);
-    let texts = [visible(&report::html(&data)), report::markdown(&data), report::terminal::scores(&data.records[0], 90)];
+    let texts =
+        [visible(&report::html(&data)), report::markdown(&data), report::terminal::scores(&data.records[0], 90)];
     for text in &texts {
         assert!(text.contains("no prompt had a label"));
         let words = text.split(|c: char| !c.is_alphanumeric());
@@ -93,7 +97,8 @@ fn undefined_values_give_their_reasons_and_nothing_is_nan() {
 fn the_page_is_accessible() {
     let html = report::html(&sample::data());
     assert!(html.contains("<html lang=\"en\">") && html.contains("name=\"viewport\""));
-    let pictures: Vec<&str> = html.split("<svg ").skip(1).map(|rest| rest.split('>').next().unwrap_or_default()).collect();
+    let pictures: Vec<&str> =
+        html.split("<svg ").skip(1).map(|rest| rest.split('>').next().unwrap_or_default()).collect();
     assert!(pictures.len() > 20);
     for picture in pictures {
         assert!(picture.contains("aria-labelledby=") || picture.contains("aria-hidden="), "{picture}");
@@ -158,7 +163,11 @@ fn a_report_of_little_still_reads() {
     record.pathways.clear();
     record.checks.clear();
     record.refutations.clear();
-    for data in [ReportData::default(), ReportData::of_records(vec![record]), ReportData::of_records((0..3).map(sample::record).collect())] {
+    for data in [
+        ReportData::default(),
+        ReportData::of_records(vec![record]),
+        ReportData::of_records((0..3).map(sample::record).collect()),
+    ] {
         let html = report::html(&data);
         assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>"));
         assert!(report::markdown(&data).starts_with("# "));
@@ -170,9 +179,31 @@ fn a_broken_check_and_a_refuted_finding_shout() {
     let mut data = sample::data();
     data.records[0].checks[2].passed = false;
     data.records[0].refutations[0].passed = false;
+    data.records[0].refutations[1].passed = false;
+    data.records[0].refutations[1].estimate = Estimate::undefined("no two pairs share their value", 0, 0);
     for text in [report::html(&data), report::markdown(&data)] {
         assert!(text.contains("BROKEN") && text.contains("REFUTED"));
-        assert!(text.contains("2 of 3 checks") && text.contains("2 of 3 attempts"));
+        assert!(text.contains("2 of 3 checks") && text.contains("1 of 2 attempts"));
+        // What could not be tried is told as such, neither for the finding nor against it.
+        assert!(text.contains("not run") && text.contains("could not be made"));
+    }
+}
+
+#[test]
+fn a_verdict_that_no_data_could_reach_is_told_as_such() {
+    let mut data = sample::data();
+    assert!(!report::html(&data).contains("although their interval excludes 0"));
+    for row in &mut data.comparisons[0].candidates[4].rows {
+        row.verdict = Verdict::Undecided;
+        row.caution = Some("with 4 clusters no p-value is below 0.125".into());
+    }
+    for text in [report::html(&data), report::markdown(&data)] {
+        assert!(text.contains("although their interval excludes 0: with 4 clusters no p-value is below 0.125"));
+        assert!(
+            text.contains("the interval of every fall excludes 0"),
+            "the summary does not claim a test that was not passed"
+        );
+        assert!(!text.contains("It fell everywhere, beyond chance"));
     }
 }
 

@@ -44,7 +44,13 @@ pub fn generate(args: &Generate, format: Format) -> Result<()> {
             "output": args.output,
         })),
         Format::Text => {
-            println!("{}: {} items and {} pairs in {}", set.scenario.id, set.items.len(), set.pairs.len(), args.output.display());
+            println!(
+                "{}: {} items and {} pairs in {}",
+                set.scenario.id,
+                set.items.len(),
+                set.pairs.len(),
+                args.output.display()
+            );
             println!("digest {}", set.digest);
             Ok(())
         }
@@ -101,9 +107,8 @@ pub fn evaluate(args: &Evaluate, format: Format, progress: &dyn Progress) -> Res
     if let Some(path) = &args.mediation {
         let pathways = pathways_of(&RunRecord::load(path)?)?;
         for set in &sets {
-            let sites = pathways
-                .get(&set.id)
-                .with_context(|| format!("{} has no pathway of {}", path.display(), set.id))?;
+            let sites =
+                pathways.get(&set.id).with_context(|| format!("{} has no pathway of {}", path.display(), set.id))?;
             let pairs = MediationPairs::of(set, &loaded.model)?;
             let again = mediator(&mediate, args.seed, progress).remeasure(&loaded.model, &pairs, sites)?;
             evidence.push(again.evidence(&set.id));
@@ -219,8 +224,7 @@ pub fn tune(args: &Tune, format: Format, progress: &dyn Progress) -> Result<()> 
     let data = tuning::tuning_data(&loaded.model, &sets, &canaries(0, Seed::new(args.seed)))?;
     let specs = tuning::arm_specs(&recipe, args.seed, 1, &pathways, &candidates)?;
     let spec = specs.first().context("no arm")?;
-    let arm =
-        tuning::train_arm(&loaded.model, &loaded.source, spec, &data, &args.arm, &args.output, progress)?;
+    let arm = tuning::train_arm(&loaded.model, &loaded.source, spec, &data, &args.arm, &args.output, progress)?;
     let last = arm.curves.last().map_or(f64::NAN, |step| step.total);
     match format {
         Format::Json => print_json(&json!({

@@ -4,7 +4,7 @@
 use super::super::architecture::{Architecture, BlockPlan, NormKind};
 use super::super::config::Config;
 use super::super::error::ModelError;
-use super::super::layout::{AttentionInput, BlockLayout, Layout, LinearPlace, MlpInput, NormPlace};
+use super::super::layout::{AttentionInput, BlockLayout, FusedOrder, Layout, LinearPlace, MlpInput, NormPlace};
 use super::Blueprint;
 
 pub(super) fn read(config: &Config<'_>) -> Result<Blueprint, ModelError> {
@@ -67,7 +67,7 @@ fn layout(architecture: &Architecture) -> Layout {
             attention_out_norm: None,
             mlp_in_norm: Some(norm(format!("transformer.h.{layer}.ln_2"))),
             mlp_out_norm: None,
-            attention: AttentionInput::Fused(linear("attn.c_attn", d_model, 3 * d_model)),
+            attention: AttentionInput::Fused(linear("attn.c_attn", d_model, 3 * d_model), FusedOrder::Blocks),
             q_norm: None,
             k_norm: None,
             attention_out: linear("attn.c_proj", d_model, d_model),

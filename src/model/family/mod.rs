@@ -1,7 +1,18 @@
 //! The families of models: each file maps a `config.json` and weight names to the one decoder.
 
+mod gemma2;
+mod gemma3;
 mod gpt2;
+mod gpt_neox;
 mod llama;
+mod mistral;
+mod olmo2;
+mod phi;
+mod phi3;
+mod qwen2;
+mod qwen3;
+mod smollm3;
+mod standard;
 
 use serde_json::Value;
 
@@ -19,7 +30,20 @@ pub(crate) struct Blueprint {
 type Read = fn(&Config<'_>) -> Result<Blueprint, ModelError>;
 
 /// Every family by its `model_type`.
-const FAMILIES: &[(&str, Read)] = &[("gpt2", gpt2::read), ("llama", llama::read)];
+const FAMILIES: &[(&str, Read)] = &[
+    ("gemma2", gemma2::read),
+    ("gemma3_text", gemma3::read),
+    ("gpt2", gpt2::read),
+    ("gpt_neox", gpt_neox::read),
+    ("llama", llama::read),
+    ("mistral", mistral::read),
+    ("olmo2", olmo2::read),
+    ("phi", phi::read),
+    ("phi3", phi3::read),
+    ("qwen2", qwen2::read),
+    ("qwen3", qwen3::read),
+    ("smollm3", smollm3::read),
+];
 
 /// Reads a `config.json` of any known family.
 pub(crate) fn read(config: &Value) -> Result<Blueprint, ModelError> {

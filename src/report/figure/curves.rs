@@ -32,9 +32,9 @@ const PLOT: (f64, f64, f64, f64) = (46.0, 330.0, 10.0, 154.0);
 
 /// The panel as SVG.
 pub(super) fn draw(curves: &Curves, key: &str) -> Markup {
-    let points = || curves.lines.iter().flat_map(|line| line.points.iter());
-    let x = Axis::over(points().map(|(step, _)| *step as f64), None, PLOT.0, PLOT.1);
-    let y = Axis::over(points().map(|(_, value)| *value), Some(0.0), PLOT.3, PLOT.2);
+    let points: Vec<(u64, f64)> = curves.lines.iter().flat_map(|line| smoothed(&line.points)).collect();
+    let x = Axis::over(points.iter().map(|(step, _)| *step as f64), None, PLOT.0, PLOT.1);
+    let y = Axis::over(points.iter().map(|(_, value)| *value), Some(0.0), PLOT.3, PLOT.2);
     let (x_ticks, x_digits) = x.ticks(4);
     let (y_ticks, y_digits) = y.ticks(4);
     html! {
@@ -59,10 +59,22 @@ pub(super) fn draw(curves: &Curves, key: &str) -> Markup {
 }
 
 fn polyline(line: &Curve, x: &Axis, y: &Axis) -> String {
-    let finite = line.points.iter().filter(|(_, value)| value.is_finite());
-    let points: Vec<String> =
-        finite.map(|(step, value)| format!("{},{}", at(x.pixel(*step as f64)), at(y.pixel(*value)))).collect();
+    let points: Vec<String> = smoothed(&line.points)
+        .iter()
+        .map(|(step, value)| format!("{},{}", at(x.pixel(*step as f64)), at(y.pixel(*value))))
+        .collect();
     points.join(" ")
+}
+
+/// A centred moving average over a twentieth of the finite points; at the ends over what there is of it.
+fn smoothed(points: &[(u64, f64)]) -> Vec<(u64, f64)> {
+    let finite: Vec<(u64, f64)> = points.iter().filter(|(_, value)| value.is_finite()).copied().collect();
+    let reach = finite.len() / 40;
+    let mean = |at: usize| {
+        let window = finite.get(at.saturating_sub(reach)..(at + reach + 1).min(finite.len())).unwrap_or_default();
+        window.iter().map(|(_, value)| value).sum::<f64>() / window.len().max(1) as f64
+    };
+    finite.iter().enumerate().map(|(at, (step, _))| (*step, mean(at))).collect()
 }
 
 fn line_in_words(line: &Curve) -> String {
@@ -70,7 +82,12 @@ fn line_in_words(line: &Curve) -> String {
     match (finite.next(), line.points.iter().rev().find(|(_, value)| value.is_finite())) {
         (Some((_, first)), Some((step, last))) => {
             let how = if line.trained { "" } else { ", not trained on" };
-            format!("{} from {} to {} at step {step}{how}", line.label, number::significant(*first), number::significant(*last))
+            format!(
+                "{} from {} to {} at step {step}{how}",
+                line.label,
+                number::significant(*first),
+                number::significant(*last)
+            )
         }
         _ => format!("{}: no finite value", line.label),
     }

@@ -46,7 +46,12 @@ pub(super) fn draw(forest: &Forest, key: &str) -> Markup {
         [row.estimate.value, interval.map(|i| i.low), interval.map(|i| i.high)]
     });
     let band = forest.band.into_iter().flat_map(|(low, high)| [low, high]);
-    let axis = Axis::over(values.flatten().chain(band).map(|v| v * factor), forest.from_zero.then_some(0.0), PLOT.0 + 8.0, PLOT.1 - 8.0);
+    let axis = Axis::over(
+        values.flatten().chain(band).map(|v| v * factor),
+        forest.from_zero.then_some(0.0),
+        PLOT.0 + 8.0,
+        PLOT.1 - 8.0,
+    );
     let bottom = TOP + ROW * forest.rows.len() as f64;
     let (ticks, decimals) = axis.ticks(4);
     html! {
@@ -96,7 +101,10 @@ fn draw_row(row: &ForestRow, forest: &Forest, axis: &Axis, factor: f64, y: f64) 
 }
 
 fn in_words(forest: &Forest) -> String {
-    let rows: Vec<String> =
-        forest.rows.iter().map(|row| format!("{} {}", row.label, number::in_full(&row.estimate, &forest.unit))).collect();
+    let rows: Vec<String> = forest
+        .rows
+        .iter()
+        .map(|row| format!("{} {}", row.label, number::in_full(&row.estimate, &forest.unit)))
+        .collect();
     rows.join("; ")
 }

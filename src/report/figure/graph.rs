@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::layout::{Layout, Place, layout};
 use super::{at, text_width};
 use crate::report::data::{EdgeKind, GraphNode, ReportGraph};
-use crate::report::glossary::plain;
+use crate::report::words::plain;
 
 const NODE_HEIGHT: f64 = 40.0;
 const LAYER_STEP: f64 = 82.0;

@@ -166,7 +166,10 @@ fn cell_in_words(heat: &Heat, row: usize, column: usize) -> String {
 
 fn strongest_in_words(heat: &Heat) -> String {
     let cells = heat.grid.values.iter().enumerate().flat_map(|(row, values)| {
-        values.iter().enumerate().filter_map(move |(column, value)| value.filter(|v| v.is_finite()).map(|v| (row, column, v)))
+        values
+            .iter()
+            .enumerate()
+            .filter_map(move |(column, value)| value.filter(|v| v.is_finite()).map(|v| (row, column, v)))
     });
     match cells.max_by(|a, b| a.2.abs().total_cmp(&b.2.abs())) {
         Some((row, column, _)) => format!("strongest at {}", cell_in_words(heat, row, column)),

@@ -27,11 +27,8 @@ const SWEEPS: usize = 8;
 /// or close a cycle are not used for the layering; every node gets a place all the same.
 pub(super) fn layout(widths: &[f64], wished: &[Option<usize>], edges: &[(usize, usize)], gap: f64) -> Layout {
     let layer_of = layers(widths.len(), wished, edges);
-    let mut all: Vec<Place> = widths
-        .iter()
-        .zip(&layer_of)
-        .map(|(width, layer)| Place { x: 0.0, layer: *layer, width: *width })
-        .collect();
+    let mut all: Vec<Place> =
+        widths.iter().zip(&layer_of).map(|(width, layer)| Place { x: 0.0, layer: *layer, width: *width }).collect();
     let (joints, links) = break_long_edges(&mut all, edges);
     let layers = all.iter().map(|place| place.layer + 1).max().unwrap_or(0);
     let mut rows: Vec<Vec<usize>> = vec![Vec::new(); layers];
@@ -74,7 +71,8 @@ fn layers(n: usize, wished: &[Option<usize>], edges: &[(usize, usize)]) -> Vec<u
     }
     for node in 0..n {
         let has_parent = edges.iter().any(|(_, to)| *to == node);
-        let first_child = edges.iter().filter(|(from, _)| *from == node).filter_map(|(_, to)| layer.get(*to)).min().copied();
+        let first_child =
+            edges.iter().filter(|(from, _)| *from == node).filter_map(|(_, to)| layer.get(*to)).min().copied();
         if let (false, Some(child), Some(own)) = (has_parent, first_child, layer.get_mut(node)) {
             *own = child.saturating_sub(1);
         }
@@ -156,7 +154,9 @@ fn order(rows: &mut Vec<Vec<usize>>, neighbours: &Neighbours, all: &[Place]) {
 }
 
 fn ranks(rows: &[Vec<usize>]) -> BTreeMap<usize, f64> {
-    rows.iter().flat_map(|row| row.iter().enumerate().map(|(rank, index)| (*index, rank as f64 - row.len() as f64 / 2.0))).collect()
+    rows.iter()
+        .flat_map(|row| row.iter().enumerate().map(|(rank, index)| (*index, rank as f64 - row.len() as f64 / 2.0)))
+        .collect()
 }
 
 fn crossings(rows: &[Vec<usize>], neighbours: &Neighbours) -> usize {
@@ -192,7 +192,10 @@ fn position(rows: &[Vec<usize>], neighbours: &Neighbours, all: &mut [Place], gap
             let wanted: Vec<f64> = row
                 .iter()
                 .map(|index| {
-                    let near = [&neighbours.above, &neighbours.below].into_iter().filter_map(|lists| lists.get(*index)).flatten();
+                    let near = [&neighbours.above, &neighbours.below]
+                        .into_iter()
+                        .filter_map(|lists| lists.get(*index))
+                        .flatten();
                     let own = all.get(*index).map_or(0.0, |place| place.x);
                     mean(near.filter_map(|n| all.get(*n)).map(|place| place.x)).unwrap_or(own)
                 })

@@ -61,7 +61,10 @@ mod tests {
         assert_eq!((ticks, decimals), (vec![0.0, 1.0, 2.0, 3.0], 0));
         let (ticks, decimals) = Axis::over([-0.02, 0.11], None, 0.0, 100.0).ticks(3);
         assert_eq!(decimals, 2);
-        assert!(ticks.iter().any(|t| t.abs() < 1e-12) && ticks.iter().all(|t| (-0.021..0.111).contains(t)), "{ticks:?}");
+        assert!(
+            ticks.iter().any(|t| t.abs() < 1e-12) && ticks.iter().all(|t| (-0.021..0.111).contains(t)),
+            "{ticks:?}"
+        );
     }
 
     #[test]

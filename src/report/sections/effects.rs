@@ -1,8 +1,9 @@
 //! Total, direct and indirect effects, arm by arm.
 
-use super::{View, distinct, optional_cell, paragraph, titled, set_of};
+use super::{View, distinct, optional_cell, paragraph, set_of, titled};
 use crate::report::document::{Block, Cell, Column, Section, Table};
-use crate::report::glossary::{Glossary, capitalised, population_in_words, site_in_words};
+use crate::report::glossary::Glossary;
+use crate::report::words::{capitalised, population_in_words, site_in_words};
 use crate::stats::{Effect, EffectKind, EffectScale, Regime};
 
 pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Section> {
@@ -12,11 +13,13 @@ pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Sectio
     }
     let mut blocks: Vec<Block> = glossary.introduce(&["total", "direct", "indirect"]).into_iter().collect();
     blocks.push(paragraph(
-        "Means over pairs. In log-odds the total effect equals the natural direct effect less the reversed natural indirect \
-         effect; the two sides come from separately executed runs, so that a mistake in the machinery would show (see the \
+        "Means over pairs; pairs whose change runs the other way round are turned first, so that opposite pairs do not \
+         cancel. In log-odds the total effect equals the natural direct effect less the reversed natural indirect effect; \
+         the two sides come from separately executed runs, so that a mistake in the machinery would show (see the \
          checks below).",
     ));
-    let (shown, folded): (Vec<_>, Vec<_>) = effects.into_iter().partition(|effect| effect.scale == EffectScale::LogOdds);
+    let (shown, folded): (Vec<_>, Vec<_>) =
+        effects.into_iter().partition(|effect| effect.scale == EffectScale::LogOdds);
     blocks.extend(tables(view, &shown));
     if !folded.is_empty() {
         blocks.push(Block::Details("The same effects on other scales".to_owned(), tables(view, &folded)));
@@ -45,12 +48,20 @@ fn tables(view: &View<'_>, effects: &[&Effect]) -> Vec<Block> {
         .map(|set| {
             let own: Vec<&&Effect> = effects.iter().filter(|effect| set_of(&effect.population) == set).collect();
             let mut rows = Vec::new();
-            for group in distinct(own.iter().map(|effect| effect.population.as_str())) {
-                rows.push(vec![Cell::new(population_in_words(group))]);
-                rows.extend(own.iter().filter(|effect| effect.population == group).map(|effect| row(view, effect)));
+            let groups = distinct(own.iter().map(|effect| effect.population.as_str()));
+            for group in &groups {
+                if groups.len() > 1 {
+                    rows.push(vec![Cell::new(population_in_words(group))]);
+                }
+                rows.extend(own.iter().filter(|effect| effect.population == *group).map(|effect| row(view, effect)));
             }
-            let columns = std::iter::once(Column::text("effect")).chain(view.columns().into_iter().map(|arm| Column::number(arm.label())));
-            Block::Table(Table { caption: capitalised(set), columns: columns.collect(), rows })
+            let columns = std::iter::once(Column::text("effect"))
+                .chain(view.columns().into_iter().map(|arm| Column::number(arm.label())));
+            let caption = match groups.as_slice() {
+                [only] => population_in_words(only),
+                _ => set.to_owned(),
+            };
+            Block::Table(Table { caption: capitalised(&caption), columns: columns.collect(), rows })
         })
         .collect()
 }

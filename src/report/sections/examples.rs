@@ -16,8 +16,21 @@ pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Sectio
         "Marked words differ between the two prompts. The table gives the probability of the first answer among the listed \
          answers on either prompt, and how far its log-odds move from the factual to the counterfactual prompt.",
     ));
+    let mut kinds = Vec::new();
+    let mut more = Vec::new();
     for pair in examples {
-        blocks.push(Block::Example(Box::new(ExampleCard { pair: pair.clone(), answers: answers(view, pair) })));
+        let card = Block::Example(Box::new(ExampleCard { pair: pair.clone(), answers: answers(view, pair) }));
+        let kind = (pair.population.as_str(), pair.kind);
+        // The first of each eval set and kind stands open.
+        if kinds.contains(&kind) {
+            more.push(card);
+        } else {
+            kinds.push(kind);
+            blocks.push(card);
+        }
+    }
+    if !more.is_empty() {
+        blocks.push(Block::Details("More examples".to_owned(), more));
     }
     titled("examples", "Examples", blocks)
 }

@@ -1,9 +1,10 @@
 //! Where in the network the effects live: heat maps before and after.
 
-use super::{ArmView, View, distinct, paragraph, titled};
+use super::{ArmView, View, distinct, paragraph, picture_note, titled};
 use crate::report::document::{Block, Figure, Section};
 use crate::report::figure::Heat;
-use crate::report::glossary::{Glossary, capitalised, population_in_words};
+use crate::report::glossary::Glossary;
+use crate::report::words::{capitalised, population_in_words};
 use crate::stats::EffectGrid;
 
 /// At most so many maps stand open; the others are folded.
@@ -18,17 +19,20 @@ pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Sectio
     }
     let mut blocks: Vec<Block> = glossary.introduce(&["site", "direction", "q-value"]).into_iter().collect();
     blocks.push(paragraph(
-        "Each cell is one site: its activation was exchanged between the two prompts of a pair, and the number is the mean \
-         movement of the answer's log-odds in nats. Orange: the site carries the effect; violet: it works against it; a dot \
-         marks a q-value below 0.05. Maps of the same sweep share one colour scale, so that a faded map after tuning \
-         means a smaller effect.",
+        "Each cell is one site: its activation was exchanged between the two prompts of a pair, and the number is the \
+         mean movement of the answer's log-odds in nats.",
+    ));
+    blocks.push(picture_note(
+        "Orange: the site carries the effect; violet: it works against it; a dot marks a q-value below 0.05. Maps of the \
+         same sweep share one colour scale, so that a faded map after tuning means a smaller effect.",
     ));
     let (shown, folded): (Vec<&str>, Vec<&str>) = preferred(&titles);
     let first: Vec<ArmView<'_>> = std::iter::once(base).chain(focus).collect();
-    let rest: Vec<ArmView<'_>> = view.arms.iter().filter(|arm| first.iter().all(|own| own.index != arm.index)).copied().collect();
-    blocks.extend(shown.iter().flat_map(|title| figures(view, title, &first)));
-    let other_sweeps: Vec<Block> = folded.iter().flat_map(|title| figures(view, title, &first)).collect();
-    let other_arms: Vec<Block> = titles.iter().flat_map(|title| figures(view, title, &rest)).collect();
+    let rest: Vec<ArmView<'_>> =
+        view.arms.iter().filter(|arm| first.iter().all(|own| own.index != arm.index)).copied().collect();
+    blocks.extend(by_population(view, &shown, &first));
+    let other_sweeps = by_population(view, &folded, &first);
+    let other_arms = by_population(view, &titles, &rest);
     for (name, blocks_of) in [("Further sweeps", other_sweeps), ("The same sweeps in the other arms", other_arms)] {
         if !blocks_of.is_empty() {
             blocks.push(Block::Details(name.to_owned(), blocks_of));
@@ -52,44 +56,64 @@ fn preferred<'a>(titles: &[&'a str]) -> (Vec<&'a str>, Vec<&'a str>) {
     (shown, folded)
 }
 
-/// A sweep's name and its maps, side by side.
-fn figures(view: &View<'_>, title: &str, arms: &[ArmView<'_>]) -> Vec<Block> {
-    let of = |arm: &ArmView<'_>| arm.record.grids.iter().find(|grid| grid.title == title).cloned();
-    let full = view.arms.iter().filter_map(of).map(|grid| strongest(&grid)).fold(0.0, f64::max);
-    let figures: Vec<Figure> = arms
-        .iter()
-        .filter_map(|arm| {
-            let grid = of(arm)?;
-            Some(Figure::Heat(Heat { caption: arm.label(), axes: axes(title), grid, full }))
-        })
-        .collect();
-    match figures.is_empty() {
-        true => Vec::new(),
-        false => vec![Block::Heading(capitalised(&sweep_in_words(title))), Block::Figures(figures)],
+/// For each population its sweeps, arms side by side.
+fn by_population(view: &View<'_>, titles: &[&str], arms: &[ArmView<'_>]) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    for population in distinct(titles.iter().map(|title| sweep(title).1)) {
+        let own = titles.iter().filter(|title| sweep(title).1 == population);
+        let figures: Vec<Figure> = own.flat_map(|title| figures(view, title, arms)).collect();
+        if !figures.is_empty() {
+            blocks.push(Block::Heading(capitalised(&population_in_words(population))));
+            blocks.push(Block::Figures(figures));
+        }
     }
+    blocks
 }
 
-/// `resid_pre, noise, hiring` becomes `residual stream entering each layer, noising, hiring`.
-fn sweep_in_words(title: &str) -> String {
-    let parts: Vec<String> = title
+fn figures(view: &View<'_>, title: &str, arms: &[ArmView<'_>]) -> Vec<Figure> {
+    let of = |arm: &ArmView<'_>| arm.record.grids.iter().find(|grid| grid.title == title).cloned();
+    let full = view.arms.iter().filter_map(of).map(|grid| strongest(&grid)).fold(0.0, f64::max);
+    let figure = |arm: &ArmView<'_>| {
+        let grid = of(arm)?;
+        let caption = format!("{}: {}", arm.label(), in_words(sweep(title).0));
+        Some(Figure::Heat(Heat { caption, axes: axes(title), grid, full }))
+    };
+    arms.iter().filter_map(figure).collect()
+}
+
+/// A sweep's title cut into what was swept (`resid_pre, noise`) and of which population.
+fn sweep(title: &str) -> (&str, &str) {
+    let second = title.match_indices(", ").nth(1).map(|(at, _)| at);
+    second.and_then(|at| Some((title.get(..at)?, title.get(at + 2..)?))).unwrap_or((title, ""))
+}
+
+/// `resid_pre, noise` becomes `residual stream entering each layer, noising`.
+fn in_words(swept: &str) -> String {
+    let words: Vec<&str> = swept
         .split(", ")
         .map(|part| match part {
-            "resid_pre" => "residual stream entering each layer".to_owned(),
-            "resid_mid" => "residual stream after attention".to_owned(),
-            "resid_post" => "residual stream leaving each layer".to_owned(),
-            "z" => "attention heads".to_owned(),
-            "attn_out" => "attention output".to_owned(),
-            "mlp_out" => "MLP output".to_owned(),
-            "noise" => "noising".to_owned(),
-            "denoise" => "denoising".to_owned(),
-            other => population_in_words(other),
+            "resid_pre" => "residual stream entering each layer",
+            "resid_mid" => "residual stream after attention",
+            "resid_post" => "residual stream leaving each layer",
+            "z" => "attention heads",
+            "attn_out" => "attention output",
+            "mlp_out" => "MLP output",
+            "noise" => "noising",
+            "denoise" => "denoising",
+            other => other,
         })
         .collect();
-    parts.join(", ")
+    words.join(", ")
 }
 
 fn strongest(grid: &EffectGrid) -> f64 {
-    grid.values.iter().flatten().flatten().filter(|value| value.is_finite()).map(|value| value.abs()).fold(0.0, f64::max)
+    grid.values
+        .iter()
+        .flatten()
+        .flatten()
+        .filter(|value| value.is_finite())
+        .map(|value| value.abs())
+        .fold(0.0, f64::max)
 }
 
 fn axes(title: &str) -> (String, String) {

@@ -15,11 +15,12 @@ mod training;
 
 use super::document::{Block, Cell, Document, Inline, Section, Tone};
 use super::folder::ReportData;
-use super::glossary::{Glossary, plain};
+use super::glossary::Glossary;
 use super::number;
+use super::words::plain;
 use crate::compare::{MetricComparison, Verdict};
 use crate::record::RunRecord;
-use crate::stats::{Estimate, MetricScore};
+use crate::stats::{Direction, Estimate, MetricScore};
 
 /// The whole report.
 pub(super) fn document(data: &ReportData) -> Document {
@@ -42,9 +43,18 @@ pub(super) fn document(data: &ReportData) -> Document {
     let sections = makers.iter().filter_map(|maker| maker(&view, &mut glossary)).collect();
     let title = match data.summary.title.as_str() {
         "" => "Causal evaluation".to_owned(),
-        title => title.to_owned(),
+        title => starting_large(title),
     };
     Document { title, subtitle: subtitle(&view), sections }
+}
+
+/// The same text with a capital first letter.
+fn starting_large(text: &str) -> String {
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_uppercase().chain(letters).collect(),
+        None => String::new(),
+    }
 }
 
 fn subtitle(view: &View<'_>) -> String {
@@ -97,7 +107,15 @@ impl<'a> View<'a> {
     fn columns(&self) -> Vec<ArmView<'a>> {
         let focus = self.focus().map(|focus| focus.index);
         let mut arms = self.arms.clone();
-        arms.sort_by_key(|arm| if arm.index == 0 { 0 } else if Some(arm.index) == focus { 1 } else { 2 });
+        arms.sort_by_key(|arm| {
+            if arm.index == 0 {
+                0
+            } else if Some(arm.index) == focus {
+                1
+            } else {
+                2
+            }
+        });
         arms
     }
 
@@ -117,7 +135,8 @@ impl<'a> View<'a> {
     fn against_base(&self, arm: &str, score: &MetricScore) -> Option<&'a MetricComparison> {
         let base = self.base()?;
         let comparisons = self.data.comparisons.iter().filter(|comparison| comparison.baseline == base.name);
-        let candidates = comparisons.flat_map(|comparison| &comparison.candidates).filter(|candidate| candidate.name == arm);
+        let candidates =
+            comparisons.flat_map(|comparison| &comparison.candidates).filter(|candidate| candidate.name == arm);
         candidates.into_iter().find_map(|candidate| candidate.row(&score.metric, &score.population))
     }
 
@@ -160,6 +179,44 @@ fn verdict(verdict: Verdict) -> (Tone, &'static str) {
     }
 }
 
+/// Which way a metric went, as far as the paired difference shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Course {
+    /// For the better: by verdict, or by an interval that leaves 0 out.
+    Better,
+    /// For the worse, and harm beyond the margin is not ruled out.
+    Worse,
+    /// No further than the margin, or no harm beyond it.
+    Kept,
+    /// Not shown.
+    Open,
+}
+
+fn course(row: &MetricComparison) -> Course {
+    let up = row.difference.value.is_some_and(|value| value > 0.0);
+    let good_side = match row.direction {
+        Direction::Higher => up,
+        Direction::Lower => !up,
+        Direction::Descriptive => false,
+    };
+    let beyond_chance = matches!(row.verdict, Verdict::Better | Verdict::Worse) || row.difference.excludes_zero();
+    let kept = row.verdict == Verdict::Equivalent || row.no_harm == Some(true);
+    match (beyond_chance, good_side) {
+        (true, true) => Course::Better,
+        _ if kept => Course::Kept,
+        (true, false) if row.direction != Direction::Descriptive => Course::Worse,
+        _ => Course::Open,
+    }
+}
+
+/// The scores that a sentence has room for: where populations are refined (`hiring/train/paraphrase` beside
+/// `hiring/train`), the coarse ones.
+fn principal<'a>(scores: &[&'a MetricScore]) -> Vec<&'a MetricScore> {
+    let depth = |score: &&MetricScore| score.population.split('/').count();
+    let least = scores.iter().map(depth).min();
+    scores.iter().filter(|score| Some(depth(score)) == least).copied().collect()
+}
+
 /// An estimate as a cell: the value, below it the interval or the reason that something is missing.
 fn estimate_cell(estimate: &Estimate, unit: &str) -> Cell {
     if estimate.value.is_none_or(|value| !value.is_finite()) {
@@ -183,6 +240,10 @@ fn optional_cell(estimate: Option<&Estimate>, unit: &str) -> Cell {
 
 fn paragraph(text: impl Into<String>) -> Block {
     Block::Paragraph(vec![Inline::Text(text.into())])
+}
+
+fn picture_note(text: &str) -> Block {
+    Block::PictureNote(text.to_owned())
 }
 
 fn titled(id: &'static str, title: &str, blocks: Vec<Block>) -> Option<Section> {

@@ -1,26 +1,28 @@
 //! Before and after: the deciding metrics, the dot plots, and every metric by objective.
 
-use super::{ArmView, View, distinct, estimate_cell, paragraph, titled, verdict};
-use crate::compare::MetricComparison;
+use super::{ArmView, View, distinct, estimate_cell, paragraph, picture_note, principal, titled, verdict};
+use crate::compare::{MetricComparison, Verdict};
 use crate::report::data::{Headline, HeadlineRole};
-use crate::report::document::{Block, Cell, Column, Figure, Section, Table};
+use crate::report::document::{Block, Cell, Column, Figure, Section, Table, Tone, text};
 use crate::report::figure::{Forest, ForestRow};
-use crate::report::glossary::{Glossary, metric_in_words, plain, population_in_words};
+use crate::report::glossary::Glossary;
 use crate::report::number;
+use crate::report::words::{metric_in_words, plain, population_in_words};
 use crate::stats::{Direction, MetricScore, Objective};
 
 pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Section> {
     let summary = &view.data.summary;
-    let deciding: Vec<&MetricScore> = summary.headlines.iter().flat_map(|headline| headline_scores(view, headline)).collect();
+    let deciding: Vec<&MetricScore> =
+        summary.headlines.iter().flat_map(|headline| headline_scores(view, headline)).collect();
     let mut blocks = Vec::new();
     if !deciding.is_empty() {
         blocks.extend(glossary.introduce(&["verdict", "margin"]));
         let many = if view.arms.len() > 1 { " The badge is the verdict against the first column." } else { "" };
         blocks.push(paragraph(format!("The metrics that decide, each with its interval.{many}")));
         blocks.push(Block::Table(deciding_table(view)));
+        blocks.extend(too_few_clusters(view, &deciding));
         if let Some(figures) = forests(view) {
-            blocks.push(paragraph(
-                "The same as pictures: the dot is the value, the line its interval; where an effect should stay, the shaded \
+            blocks.push(picture_note("The same as pictures: the dot is the value, the line its interval; where an effect should stay, the shaded \
                  band is what counts as no harm.",
             ));
             blocks.push(figures);
@@ -34,7 +36,8 @@ pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Sectio
     }
     if !view.data.comparisons.is_empty() {
         blocks.extend(glossary.introduce(&["detectable"]));
-        blocks.push(Block::Details("Every comparison in numbers".to_owned(), vec![Block::Table(comparison_table(view))]));
+        blocks
+            .push(Block::Details("Every comparison in numbers".to_owned(), vec![Block::Table(comparison_table(view))]));
     }
     blocks.push(Block::Details("Definitions of the metrics".to_owned(), vec![Block::Table(definitions(view))]));
     if view.scored(|_| true).is_empty() { None } else { titled("outcomes", "Before and after", blocks) }
@@ -80,7 +83,8 @@ fn deciding_table(view: &View<'_>) -> Table {
         }
         for score in scores {
             let (name, _) = metric_in_words(&score.metric, &score.note);
-            let head = Cell::new(population_in_words(&score.population)).with(format!("{name}, {}", unit_and_direction(score)));
+            let head = Cell::new(population_in_words(&score.population))
+                .with(format!("{name}, {}", unit_and_direction(score)));
             rows.push(with_arms(view, head, score));
         }
     }
@@ -101,12 +105,42 @@ fn objective_table(view: &View<'_>, caption: &str, scores: &[&MetricScore]) -> T
     Table { caption: caption.to_owned(), columns: arm_columns(view), rows }
 }
 
+/// Says so where verdicts are undecided although the interval of the difference leaves 0 out.
+fn too_few_clusters(view: &View<'_>, deciding: &[&MetricScore]) -> Option<Block> {
+    let rows = view.arms.iter().flat_map(|arm| deciding.iter().filter_map(|score| view.against_base(arm.name, score)));
+    let barred: Vec<&MetricComparison> = rows
+        .filter(|row| row.verdict == Verdict::Undecided && row.caution.is_some() && row.difference.excludes_zero())
+        .collect();
+    let reason = barred.first()?.caution.clone()?;
+    let line = format!(
+        "{} differences in this table count as undecided although their interval excludes 0: {reason}. Read the \
+         intervals of the differences under “Every comparison in numbers”.",
+        barred.len()
+    );
+    Some(Block::Callout(Tone::Unsure, vec![text(line)]))
+}
+
 fn arm_columns(view: &View<'_>) -> Vec<Column> {
-    std::iter::once(Column::text("population")).chain(view.columns().iter().map(|arm| Column::number(arm.label()))).collect()
+    std::iter::once(Column::text("population"))
+        .chain(view.columns().iter().map(|arm| Column::number(arm.label())))
+        .collect()
 }
 
 fn with_arms(view: &View<'_>, head: Cell, score: &MetricScore) -> Vec<Cell> {
-    std::iter::once(head).chain(view.columns().iter().map(|arm| score_cell(view, arm, score))).collect()
+    let mut head = head;
+    let mut cells: Vec<Cell> = view.columns().iter().map(|arm| score_cell(view, arm, score)).collect();
+    if let Some(reason) = shared_reason(&cells) {
+        cells.iter_mut().filter(|cell| cell.detail.as_ref() == Some(&reason)).for_each(|cell| cell.detail = None);
+        head.detail = Some(head.detail.map_or_else(|| reason.clone(), |detail| format!("{detail}; {reason}")));
+    }
+    std::iter::once(head).chain(cells).collect()
+}
+
+/// The reason that several cells of a row give for a missing value or interval: it is told once.
+fn shared_reason(cells: &[Cell]) -> Option<String> {
+    let reasons = || cells.iter().filter_map(|cell| cell.detail.as_ref()).filter(|detail| !detail.starts_with('['));
+    let first = reasons().next()?;
+    (reasons().filter(|reason| *reason == first).count() > 1).then(|| first.clone())
 }
 
 fn unit_and_direction(score: &MetricScore) -> String {
@@ -137,7 +171,7 @@ fn forests(view: &View<'_>) -> Option<Block> {
     }
     let mut figures = Vec::new();
     for headline in &view.data.summary.headlines {
-        for score in headline_scores(view, headline) {
+        for score in principal(&headline_scores(view, headline)) {
             let rows: Vec<ForestRow> = view
                 .arms
                 .iter()
@@ -195,12 +229,17 @@ fn comparison_table(view: &View<'_>) -> Table {
 fn comparison_row(row: &MetricComparison) -> Vec<Cell> {
     let (name, _) = metric_in_words(&row.metric, "");
     let factor = if number::unit_in_words(&row.unit) == "%" { 100.0 } else { 1.0 };
-    let plain_number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| number::significant(value * factor));
+    let plain_number =
+        |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| number::significant(value * factor));
     let (tone, word) = verdict(row.verdict);
     let conclusion = Cell::default().badge(tone, word);
     let p = Cell::new(row.adjusted_p.map_or_else(|| "–".to_owned(), number::p_value));
     vec![
-        Cell::new(name).with(format!("{} · {}", population_in_words(&row.population), number::unit_in_words(&row.unit))),
+        Cell::new(name).with(format!(
+            "{} · {}",
+            population_in_words(&row.population),
+            number::unit_in_words(&row.unit)
+        )),
         estimate_cell(&row.difference, &row.unit),
         if row.headline || row.adjusted_p.is_none() { p } else { p.with("exploratory") },
         Cell::new(plain_number(row.margin)),
@@ -225,15 +264,28 @@ fn definitions(view: &View<'_>) -> Table {
         let (name, sentence) = metric_in_words(&score.metric, &score.note);
         let definition = Cell::new(sentence.as_str());
         vec![
-            Cell::new(name).with(format!("{} · version {} · {}", score.metric, score.version, population_in_words(&score.population))),
-            if score.note.is_empty() || score.note == sentence { definition } else { definition.with(score.note.as_str()) },
+            Cell::new(name).with(format!(
+                "{} · version {} · {}",
+                score.metric,
+                score.version,
+                population_in_words(&score.population)
+            )),
+            if score.note.is_empty() || score.note == sentence {
+                definition
+            } else {
+                definition.with(score.note.as_str())
+            },
             Cell::new(statistic_in_words(score)),
             Cell::new(number::count(score.estimate.n)),
             Cell::new(number::count(score.estimate.clusters)),
             Cell::new(score.estimate.method.as_str()),
         ]
     });
-    Table { caption: "What each metric is, on how many items of how many clusters".to_owned(), columns, rows: rows.collect() }
+    Table {
+        caption: "What each metric is, on how many items of how many clusters".to_owned(),
+        columns,
+        rows: rows.collect(),
+    }
 }
 
 fn statistic_in_words(score: &MetricScore) -> String {
@@ -244,7 +296,9 @@ fn statistic_in_words(score: &MetricScore) -> String {
         S::Ratio => "sum of values by sum of weights".to_owned(),
         S::ExpRatio => "exponential of the mean per token".to_owned(),
         S::WorstGroup => "smallest mean of the groups".to_owned(),
-        S::GroupDifference { minuend, subtrahend } => format!("mean of {} less mean of {}", plain(minuend), plain(subtrahend)),
+        S::GroupDifference { minuend, subtrahend } => {
+            format!("mean of {} less mean of {}", plain(minuend), plain(subtrahend))
+        }
         S::Auc { positive } => format!("chance that an item of {} ranks higher", plain(positive)),
         S::CalibrationError { bins } => format!("{bins} bins of equal width"),
     }

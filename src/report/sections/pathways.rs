@@ -1,18 +1,21 @@
 //! The pathways: their sites, the share that they carry, and what was found again after tuning.
 
-use super::{ArmView, View, distinct, optional_cell, paragraph, titled, set_of};
+use super::{ArmView, View, distinct, optional_cell, paragraph, set_of, titled};
 use crate::report::document::{Block, Cell, Column, Inline, Section, Table, strong, text};
-use crate::report::glossary::{Glossary, capitalised, population_in_words, site_in_words};
+use crate::report::glossary::Glossary;
 use crate::report::number;
+use crate::report::words::{capitalised, population_in_words, site_in_words};
 use crate::stats::{Estimate, PatchDirection, Pathway, SiteEffect};
 
 pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Section> {
     let base = view.base()?;
-    let populations = distinct(view.arms.iter().flat_map(|arm| &arm.record.pathways).map(|pathway| pathway.population.as_str()));
+    let populations =
+        distinct(view.arms.iter().flat_map(|arm| &arm.record.pathways).map(|pathway| pathway.population.as_str()));
     if populations.is_empty() {
         return None;
     }
-    let mut blocks: Vec<Block> = glossary.introduce(&["site", "direction", "pathway", "share", "q-value"]).into_iter().collect();
+    let mut blocks: Vec<Block> =
+        glossary.introduce(&["site", "direction", "pathway", "share", "q-value"]).into_iter().collect();
     blocks.push(paragraph(
         "Sites were chosen on the discovery split; the shares are measured on held-out pairs. After tuning \
          the pathway was searched again: a repair that only moved the effect elsewhere would show up as an own pathway that \
@@ -60,7 +63,9 @@ fn sites_table(arm: &ArmView<'_>, pathway: &Pathway) -> Table {
         for direction in [PatchDirection::Noise, PatchDirection::Denoise] {
             let effect = find(site, direction);
             cells.push(optional_cell(effect.map(|effect| &effect.estimate), "nats"));
-            cells.push(Cell::new(effect.and_then(|effect| effect.q_value).map_or_else(|| "–".to_owned(), number::p_value)));
+            cells.push(Cell::new(
+                effect.and_then(|effect| effect.q_value).map_or_else(|| "–".to_owned(), number::p_value),
+            ));
         }
         cells
     });
@@ -99,7 +104,8 @@ fn share_table(view: &View<'_>, population: &str) -> Table {
 
 fn original_share<'a>(arm: &ArmView<'a>, population: &str) -> Option<&'a Estimate> {
     let wanted = |score: &&crate::stats::MetricScore| {
-        score.metric.split('@').next() == Some("explainability.pathway_share") && set_of(&score.population) == set_of(population)
+        score.metric.split('@').next() == Some("explainability.pathway_share")
+            && set_of(&score.population) == set_of(population)
     };
     arm.record.scores.iter().find(wanted).map(|score| &score.estimate)
 }

@@ -2,8 +2,9 @@
 
 use super::{View, estimate_cell, optional_cell, paragraph, titled};
 use crate::report::document::{Block, Cell, Column, Section, Table, Tone};
-use crate::report::glossary::{Glossary, population_in_words};
+use crate::report::glossary::Glossary;
 use crate::report::number;
+use crate::report::words::population_in_words;
 use crate::stats::{MetricScore, Objective};
 
 pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Section> {
@@ -33,7 +34,7 @@ pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Sectio
 
 fn table(view: &View<'_>, scores: &[&MetricScore]) -> Table {
     let label = |score: &MetricScore| {
-        let (name, _) = crate::report::glossary::metric_in_words(&score.metric, &score.note);
+        let (name, _) = crate::report::words::metric_in_words(&score.metric, &score.note);
         format!("{name}, {}", number::unit_in_words(&score.unit))
     };
     let columns = std::iter::once(Column::text("arm")).chain(scores.iter().map(|score| Column::number(label(score))));

@@ -4,15 +4,20 @@ use serde_json::Value;
 
 use super::{View, paragraph, titled};
 use crate::report::document::{Block, Cell, Column, Section, Table, text};
-use crate::report::glossary::{Glossary, plain};
+use crate::report::glossary::Glossary;
 use crate::report::number;
+use crate::report::words::plain;
 
 pub(super) fn limits(view: &View<'_>, _: &mut Glossary) -> Option<Section> {
     let caveats = &view.data.summary.caveats;
     if caveats.is_empty() {
         return None;
     }
-    titled("limits", "What limits these conclusions", vec![Block::List(caveats.iter().map(|caveat| vec![text(caveat.as_str())]).collect())])
+    titled(
+        "limits",
+        "What limits these conclusions",
+        vec![Block::List(caveats.iter().map(|caveat| vec![text(caveat.as_str())]).collect())],
+    )
 }
 
 pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Section> {
@@ -29,7 +34,11 @@ pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Sectio
     if view.arms.iter().any(|arm| arm.record.adapter.is_some()) {
         blocks.push(Block::Table(adapters(view)));
     }
-    for arm in view.arms.iter().filter(|arm| arm.record.request.resolved != Value::Null || arm.record.request.written != Value::Null) {
+    for arm in view
+        .arms
+        .iter()
+        .filter(|arm| arm.record.request.resolved != Value::Null || arm.record.request.written != Value::Null)
+    {
         let request = &arm.record.request;
         let both = [("As written", &request.written), ("As resolved", &request.resolved)];
         let shown = both.into_iter().filter(|(_, value)| **value != Value::Null).flat_map(|(name, value)| {
@@ -45,7 +54,15 @@ fn identity(view: &View<'_>) -> Table {
     let mut rows: Vec<(String, Cell)> = Vec::new();
     if let Some(base) = view.base() {
         let record = base.record;
-        rows.push(("model".into(), Cell::new(format!("{} ({}, {} parameters)", record.model.source, record.model.family, number::count(record.model.parameters)))));
+        rows.push((
+            "model".into(),
+            Cell::new(format!(
+                "{} ({}, {} parameters)",
+                record.model.source,
+                record.model.family,
+                number::count(record.model.parameters)
+            )),
+        ));
         rows.push(("weights".into(), Cell::code(record.model.digest.as_str())));
         if let Some(tokenizer) = &record.tokenizer {
             rows.push(("tokenizer".into(), Cell::code(tokenizer.as_str())));
@@ -54,7 +71,13 @@ fn identity(view: &View<'_>) -> Table {
             rows.push((format!("seed “{}”", plain(name)), Cell::new(seed.to_string())));
         }
         let versions = &record.versions;
-        rows.push(("versions".into(), Cell::new(format!("counterpath {}, candle {}, record schema {}", versions.counterpath, versions.candle, record.schema))));
+        rows.push((
+            "versions".into(),
+            Cell::new(format!(
+                "counterpath {}, candle {}, record schema {}",
+                versions.counterpath, versions.candle, record.schema
+            )),
+        ));
     }
     let timings = &view.data.timings;
     if let Some(started) = &timings.started {
@@ -77,8 +100,13 @@ fn identity(view: &View<'_>) -> Table {
 }
 
 fn eval_sets(view: &View<'_>) -> Table {
-    let columns =
-        vec![Column::text("eval set"), Column::number("items"), Column::number("pairs"), Column::text("provenance"), Column::text("digest")];
+    let columns = vec![
+        Column::text("eval set"),
+        Column::number("items"),
+        Column::number("pairs"),
+        Column::text("provenance"),
+        Column::text("digest"),
+    ];
     let sets = view.base().map(|base| base.record.eval_sets.as_slice()).unwrap_or_default();
     let rows = sets.iter().map(|set| {
         vec![

@@ -3,7 +3,8 @@
 use super::{View, paragraph, titled};
 use crate::report::data::EdgeKind;
 use crate::report::document::{Block, Figure, Inline, Section, code, strong, text};
-use crate::report::glossary::{Glossary, plain};
+use crate::report::glossary::Glossary;
+use crate::report::words::plain;
 
 pub(super) fn section(view: &View<'_>, _: &mut Glossary) -> Option<Section> {
     let summary = &view.data.summary;
@@ -14,8 +15,8 @@ pub(super) fn section(view: &View<'_>, _: &mut Glossary) -> Option<Section> {
     if !summary.graphs.is_empty() {
         blocks.push(paragraph(
             "The causal graphs say what was assumed: an arrow runs from a cause to what depends on it. The model's answer \
-             should follow the legitimate arrows and ignore the spurious ones. Unobserved causes are dashed: they are \
-             why a shortcut pays in the training data although it causes nothing.",
+             should follow the legitimate arrows and ignore the spurious ones. Unobserved causes are why a shortcut \
+             pays in the training data although it causes nothing.",
         ));
         blocks.push(Block::Figures(summary.graphs.iter().cloned().map(Figure::Graph).collect()));
         for graph in &summary.graphs {
@@ -25,7 +26,10 @@ pub(super) fn section(view: &View<'_>, _: &mut Glossary) -> Option<Section> {
     if view.arms.len() > 1 {
         blocks.push(Block::Heading("What was compared".to_owned()));
         let arms = view.arms.iter().map(|arm| {
-            vec![strong(arm.label()), text(if arm.description.is_empty() { String::new() } else { format!(": {}", arm.description) })]
+            vec![
+                strong(arm.label()),
+                text(if arm.description.is_empty() { String::new() } else { format!(": {}", arm.description) }),
+            ]
         });
         blocks.push(Block::List(arms.collect()));
     }

@@ -1,11 +1,12 @@
 //! The manager's page: a few sentences made from the numbers themselves, and the targets.
 
-use super::{ArmView, View, distinct, listed, paragraph, titled, set_of};
+use super::{ArmView, Course, View, course, distinct, listed, paragraph, principal, set_of, titled};
 use crate::compare::Verdict;
 use crate::report::data::{Headline, HeadlineRole, TargetStatus};
 use crate::report::document::{Block, Inline, Section, Tone, strong, text};
-use crate::report::glossary::{Glossary, plain, population_in_words};
+use crate::report::glossary::Glossary;
 use crate::report::number;
+use crate::report::words::{capitalised, plain, population_in_words};
 use crate::stats::MetricScore;
 
 pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Section> {
@@ -17,7 +18,8 @@ pub(super) fn section(view: &View<'_>, glossary: &mut Glossary) -> Option<Sectio
         blocks.push(paragraph(sentence));
     }
     blocks.extend(super::tiles::tiles(view));
-    let findings: Vec<Vec<Inline>> = view.data.summary.headlines.iter().filter_map(|headline| finding(view, headline)).collect();
+    let findings: Vec<Vec<Inline>> =
+        view.data.summary.headlines.iter().filter_map(|headline| finding(view, headline)).collect();
     if !findings.is_empty() {
         blocks.push(Block::List(findings));
     }
@@ -69,7 +71,9 @@ fn what_was_tested(view: &View<'_>) -> Option<String> {
     let on = match sets.as_slice() {
         [] => String::new(),
         [set] => format!(" on the eval set {set} ({} counterfactual pairs)", number::count(pairs)),
-        sets => format!(" on {} eval sets ({}; {} counterfactual pairs)", sets.len(), listed(sets), number::count(pairs)),
+        sets => {
+            format!(" on {} eval sets ({}; {} counterfactual pairs)", sets.len(), listed(sets), number::count(pairs))
+        }
     };
     let then = match tuned {
         0 => String::new(),
@@ -88,7 +92,7 @@ fn what_was_tested(view: &View<'_>) -> Option<String> {
 fn finding(view: &View<'_>, headline: &Headline) -> Option<Vec<Inline>> {
     let base = view.base()?;
     let focus = view.focus().filter(|focus| focus.name != base.name);
-    let scores: Vec<&MetricScore> = super::outcomes::headline_scores(view, headline);
+    let scores = principal(&super::outcomes::headline_scores(view, headline));
     let mut parts: Vec<String> = Vec::new();
     for score in &scores {
         parts.push(movement(view, base, focus, score, place(score, &scores))?);
@@ -112,7 +116,13 @@ fn place(score: &MetricScore, all: &[&MetricScore]) -> String {
     }
 }
 
-fn movement(view: &View<'_>, base: ArmView<'_>, focus: Option<ArmView<'_>>, score: &MetricScore, place: String) -> Option<String> {
+fn movement(
+    view: &View<'_>,
+    base: ArmView<'_>,
+    focus: Option<ArmView<'_>>,
+    score: &MetricScore,
+    place: String,
+) -> Option<String> {
     let unit = &score.unit;
     let of = |arm: ArmView<'_>| arm.record.score(&score.metric, &score.population).map(|score| score.estimate.clone());
     let before = of(base)?;
@@ -124,7 +134,11 @@ fn movement(view: &View<'_>, base: ArmView<'_>, focus: Option<ArmView<'_>>, scor
         unit => format!(" {unit}"),
     };
     let (Some(a), Some(b)) = (before.value, after.value) else {
-        return Some(format!("{place} {} before, {} after", number::in_full(&before, unit), number::in_full(&after, unit)));
+        return Some(format!(
+            "{place} {} before, {} after",
+            number::in_full(&before, unit),
+            number::in_full(&after, unit)
+        ));
     };
     let percent = number::Scale::of(unit) == number::Scale::Percent;
     let change = match (percent, number::relative_change(a, b)) {
@@ -136,48 +150,70 @@ fn movement(view: &View<'_>, base: ArmView<'_>, focus: Option<ArmView<'_>>, scor
         .filter(|control| control.name != base.name && Some(control.name) != focus.map(|focus| focus.name))
         .and_then(|control| Some(format!(", {} tuning {}", control.label(), number::value(&of(control)?, unit))))
         .unwrap_or_default();
-    Some(format!("{place} {} → {}{unit_word}{change}{control}", number::value(&before, unit), number::value(&after, unit)))
+    Some(format!(
+        "{place} {} → {}{unit_word}{change}{control}",
+        number::value(&before, unit),
+        number::value(&after, unit)
+    ))
 }
 
-/// What the movement means, from the verdicts of the comparison.
+/// What the movement means, from the comparison.
 fn reading(view: &View<'_>, headline: &Headline, scores: &[&MetricScore]) -> Option<String> {
     let focus = view.focus()?;
-    let verdicts: Vec<Verdict> = scores
-        .iter()
-        .filter_map(|score| view.against_base(focus.name, score))
-        .map(|row| row.verdict)
-        .collect();
-    if verdicts.is_empty() || verdicts.len() < scores.len() {
+    let rows: Vec<_> = scores.iter().filter_map(|score| view.against_base(focus.name, score)).collect();
+    if rows.is_empty() || rows.len() < scores.len() {
         return None;
     }
-    let all = |wanted: Verdict| verdicts.iter().all(|verdict| *verdict == wanted);
-    let any = |wanted: Verdict| verdicts.contains(&wanted);
+    let courses: Vec<Course> = rows.iter().map(|row| course(row)).collect();
+    let all = |wanted: &[Course]| courses.iter().all(|course| wanted.contains(course));
+    let any = |wanted: Course| courses.contains(&wanted);
+    let tested = rows.iter().all(|row| row.verdict == Verdict::Better);
+    let everywhere = if rows.len() > 1 { "everywhere" } else { "here" };
     let sentence = match headline.role {
-        HeadlineRole::Unwanted if all(Verdict::Better) => "It fell in every set, beyond chance.",
-        HeadlineRole::Unwanted if any(Verdict::Worse) => "In at least one set it grew.",
-        HeadlineRole::Unwanted => "Not every fall is beyond chance.",
-        HeadlineRole::Wanted if any(Verdict::Worse) => "In at least one set part of it was lost.",
-        HeadlineRole::Wanted if any(Verdict::Undecided) => "Whether all of it was kept is not decided by these data.",
-        HeadlineRole::Wanted => "It was kept: every change is within the margin fixed before training, or for the better.",
-        HeadlineRole::Outcome if all(Verdict::Better) => "It rose everywhere, beyond chance.",
-        HeadlineRole::Outcome if any(Verdict::Worse) => "Where it is lower, that is the price of no longer using the shortcut.",
+        HeadlineRole::Unwanted if tested => format!("It fell {everywhere}, beyond chance."),
+        HeadlineRole::Unwanted if all(&[Course::Better]) => format!(
+            "It fell {everywhere}, and the interval of every fall excludes 0; the test corrected for all questions has \
+             too few clusters to confirm it."
+        ),
+        HeadlineRole::Unwanted if any(Course::Worse) => "In at least one set it grew.".to_owned(),
+        HeadlineRole::Unwanted => "Not every fall is beyond chance.".to_owned(),
+        HeadlineRole::Wanted if any(Course::Worse) => "In at least one set part of it was lost.".to_owned(),
+        HeadlineRole::Wanted if all(&[Course::Better, Course::Kept]) => {
+            "It was kept: no set lost more than the margin fixed before training.".to_owned()
+        }
+        HeadlineRole::Wanted => "Whether all of it was kept is not decided by these data.".to_owned(),
+        HeadlineRole::Outcome if all(&[Course::Better]) => format!("It rose {everywhere}."),
+        HeadlineRole::Outcome if any(Course::Worse) && any(Course::Better) => {
+            "Where it fell, hold the fall against what the shortcut was worth there.".to_owned()
+        }
+        HeadlineRole::Outcome if any(Course::Worse) => {
+            "It fell; hold the fall against what the shortcut was worth.".to_owned()
+        }
         HeadlineRole::Outcome => return None,
     };
-    Some(sentence.to_owned())
+    Some(sentence)
 }
 
 fn machinery(view: &View<'_>) -> Option<String> {
     let checks: Vec<bool> = view.arms.iter().flat_map(|arm| &arm.record.checks).map(|check| check.passed).collect();
-    let refuters: Vec<bool> = view.arms.iter().flat_map(|arm| &arm.record.refutations).map(|refuter| refuter.passed).collect();
-    let held = |outcomes: &[bool]| outcomes.iter().filter(|passed| **passed).count();
-    match (checks.len(), refuters.len()) {
-        (0, 0) => None,
-        (n, 0) => Some(format!("{} of {n} checks of the measuring machinery held.", held(&checks))),
-        (0, m) => Some(format!("The findings survived {} of {m} attempts to refute them.", held(&refuters))),
-        (n, m) => Some(format!(
-            "{} of {n} checks of the measuring machinery held, and the findings survived {} of {m} attempts to refute them.",
-            held(&checks),
-            held(&refuters)
-        )),
+    let refuters: Vec<Tone> = view
+        .arms
+        .iter()
+        .flat_map(|arm| &arm.record.refutations)
+        .map(|refuter| super::checks::outcome(refuter).0)
+        .collect();
+    let count = |tone| refuters.iter().filter(|own| **own == tone).count();
+    let (survived, refuted, not_run) = (count(Tone::Good), count(Tone::Bad), count(Tone::Unsure));
+    let held = checks.iter().filter(|passed| **passed).count();
+    let mut parts = Vec::new();
+    if !checks.is_empty() {
+        parts.push(format!("{held} of {} checks of the measuring machinery held", checks.len()));
     }
+    if survived + refuted > 0 {
+        parts.push(format!("the findings survived {survived} of {} attempts to refute them", survived + refuted));
+    }
+    if not_run > 0 {
+        parts.push(format!("{not_run} could not be made"));
+    }
+    (!parts.is_empty()).then(|| format!("{}.", capitalised(&listed(&parts))))
 }

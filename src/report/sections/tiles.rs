@@ -1,8 +1,7 @@
 //! The deciding metrics at a glance: how far the arm in focus moved each, over all sets.
 
 use super::outcomes::headline_scores;
-use super::{ArmView, View};
-use crate::compare::Verdict;
+use super::{ArmView, Course, View, course, principal};
 use crate::report::data::{Headline, HeadlineRole};
 use crate::report::document::{Block, Tile, Tone};
 use crate::report::number::{self, Scale};
@@ -21,7 +20,7 @@ fn tile(view: &View<'_>, headline: &Headline, base: ArmView<'_>, focus: ArmView<
     let mut notes = Vec::new();
     let tone = tone(view, headline, focus);
     if (headline.role, tone) == (HeadlineRole::Wanted, Tone::Good) {
-        notes.push("within the margin".to_owned());
+        notes.push("no loss beyond the margin".to_owned());
     }
     if moved.len() > 1 {
         notes.push(format!("in {} sets", moved.len()));
@@ -34,11 +33,17 @@ fn tile(view: &View<'_>, headline: &Headline, base: ArmView<'_>, focus: ArmView<
 }
 
 /// The change from base to arm in each population: in points where the metric is a share, else in per cent of the base.
-fn changes(view: &View<'_>, headline: &Headline, base: ArmView<'_>, arm: ArmView<'_>) -> Option<(Vec<f64>, &'static str)> {
+fn changes(
+    view: &View<'_>,
+    headline: &Headline,
+    base: ArmView<'_>,
+    arm: ArmView<'_>,
+) -> Option<(Vec<f64>, &'static str)> {
     let mut changes = Vec::new();
     let mut unit = "%";
-    for score in headline_scores(view, headline) {
-        let of = |arm: ArmView<'_>| arm.record.score(&score.metric, &score.population).and_then(|own| own.estimate.value);
+    for score in principal(&headline_scores(view, headline)) {
+        let of =
+            |arm: ArmView<'_>| arm.record.score(&score.metric, &score.population).and_then(|own| own.estimate.value);
         let (before, after) = (of(base)?, of(arm)?);
         changes.push(match Scale::of(&score.unit) {
             Scale::Percent => {
@@ -60,14 +65,14 @@ fn range(changes: &[f64], unit: &str) -> String {
 }
 
 fn tone(view: &View<'_>, headline: &Headline, focus: ArmView<'_>) -> Tone {
-    let scores = headline_scores(view, headline);
-    let verdicts: Vec<Verdict> =
-        scores.iter().filter_map(|score| view.against_base(focus.name, score)).map(|row| row.verdict).collect();
-    let all = |good: &[Verdict]| !verdicts.is_empty() && verdicts.iter().all(|verdict| good.contains(verdict));
-    let worse = verdicts.contains(&Verdict::Worse);
+    let scores = principal(&headline_scores(view, headline));
+    let courses: Vec<Course> =
+        scores.iter().filter_map(|score| view.against_base(focus.name, score)).map(course).collect();
+    let all = |good: &[Course]| !courses.is_empty() && courses.iter().all(|course| good.contains(course));
+    let worse = courses.contains(&Course::Worse);
     match headline.role {
-        HeadlineRole::Unwanted | HeadlineRole::Outcome if all(&[Verdict::Better]) => Tone::Good,
-        HeadlineRole::Wanted if all(&[Verdict::Better, Verdict::Equivalent]) => Tone::Good,
+        HeadlineRole::Unwanted | HeadlineRole::Outcome if all(&[Course::Better]) => Tone::Good,
+        HeadlineRole::Wanted if all(&[Course::Better, Course::Kept]) => Tone::Good,
         HeadlineRole::Unwanted | HeadlineRole::Wanted if worse => Tone::Bad,
         HeadlineRole::Outcome if worse => Tone::Unsure,
         _ => Tone::Neutral,

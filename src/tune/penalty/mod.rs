@@ -15,4 +15,5 @@ use super::spec::TuneSpec;
 pub type Build = fn(&TuneSpec) -> Box<dyn Term>;
 
 /// Every term, in the order in which they are summed.
-pub static TERMS: &[Build] = &[task::build, canary::build, consistency::build, follow::build, mediation::build, anchor::build];
+pub static TERMS: &[Build] =
+    &[task::build, canary::build, consistency::build, follow::build, mediation::build, anchor::build];

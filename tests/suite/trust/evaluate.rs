@@ -173,8 +173,9 @@ fn a_real_model_knows_whose_pronoun_it_is() {
         });
     }
     let input = EvaluateInput { items: items.iter().collect(), ..EvaluateInput::default() };
-    let scores =
-        evaluate(checkpoint(&model), &input, &settings(), &mut ScoreStore::in_memory(), &Silent).expect("scores").scores;
+    let scores = evaluate(checkpoint(&model), &input, &settings(), &mut ScoreStore::in_memory(), &Silent)
+        .expect("scores")
+        .scores;
     assert_eq!(value(&scores, "accuracy.exact", "pronoun/train"), 1.0);
     assert!(value(&scores, "calibration.brier", "pronoun/train") < 0.2);
 }

@@ -144,7 +144,7 @@ fn story_requests() -> Vec<Value> {
     let starts = ["was very happy", "saw a big dog and ran", "had a red ball in the park", "went home"];
     let pairs = names.iter().flat_map(|name| starts.iter().map(move |start| (name, start)));
     let request = |(name, start): (&&str, &&str)| json!({"id": format!("{name}/{start}"), "context": format!("One day, {name}"), "continuation": format!(" {start}.")});
-    pairs.map(|pair| request(pair)).collect()
+    pairs.map(request).collect()
 }
 
 #[test]

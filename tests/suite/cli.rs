@@ -1,0 +1,195 @@
+//! The binary as a user meets it: the whole loop on a small recipe, its resumption and determinism, the script
+//! interfaces, and bad input.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn scratch(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("counterpath-cli-{}-{name}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("scratch folder");
+    folder
+}
+
+fn counterpath(arguments: &[&str], threads: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_counterpath"))
+        .args(arguments)
+        .env("RAYON_NUM_THREADS", threads)
+        .env("HF_HUB_OFFLINE", "1")
+        .output()
+        .expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs and expects success; returns standard output.
+fn done(arguments: &[&str]) -> String {
+    let output = counterpath(arguments, "2");
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Runs and expects one clear error that holds `wanted`, and exit code 2.
+fn refused(arguments: &[&str], wanted: &str) {
+    let output = counterpath(arguments, "1");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+    assert!(said.contains(wanted), "{arguments:?} says: {said}");
+}
+
+fn write(folder: &Path, name: &str, content: &str) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, content).expect("write");
+    path.display().to_string()
+}
+
+const SMALL: &str = r#"
+version = 1
+name = "small"
+eval_sets = ["hiring"]
+[evaluate]
+replicates = 200
+canaries = 8
+texts = 8
+[mediate]
+pairs = 12
+sites = ["z"]
+[tune]
+steps = 12
+batch = 8
+pairs = 4
+arms = ["plain", "causal"]
+"#;
+
+#[test]
+fn the_loop_runs_resumes_and_repeats_to_the_byte_at_any_thread_count() {
+    let folder = scratch("loop");
+    let recipe = write(&folder, "small.toml", SMALL);
+    let run = |name: &str, threads: &str| {
+        let output = folder.join(name);
+        let arguments = ["run", recipe.as_str(), "--output", output.to_str().expect("path")];
+        let finished = counterpath(&arguments, threads);
+        assert!(finished.status.success(), "{}", text(&finished.stderr));
+        assert!(text(&finished.stdout).contains("report:"));
+        output
+    };
+    let (one, two) = (run("one", "1"), run("two", "2"));
+    for arm in ["base", "plain", "causal"] {
+        let record = |run: &Path| std::fs::read(run.join(arm).join("record.json")).expect("record");
+        assert_eq!(record(&one), record(&two), "{arm}: the record's bytes depend on the thread count");
+    }
+    let weights = |run: &Path| std::fs::read(run.join("causal/adapter/adapter_model.safetensors")).expect("adapter");
+    assert_eq!(weights(&one), weights(&two));
+    let html = std::fs::read_to_string(one.join("report.html")).expect("report");
+    assert!(html.contains("hiring") && html.contains("Targets"));
+
+    // The same command again finds everything finished and changes nothing.
+    let before = std::fs::read(one.join("causal/record.json")).expect("record");
+    run("one", "2");
+    assert_eq!(std::fs::read(one.join("causal/record.json")).expect("record"), before);
+    // Another request may not take the folder over.
+    let other = write(&folder, "other.toml", &SMALL.replace("steps = 12", "steps = 13"));
+    refused(&["run", &other, "--output", one.to_str().expect("path")], "another request (recipe differs)");
+
+    // The records compare, the report is made again, the adapter loads.
+    let record = |arm: &str| one.join(arm).join("record.json").display().to_string();
+    let table = done(&["compare", &record("base"), &record("causal"), "--json"]);
+    let comparison: serde_json::Value = serde_json::from_str(&table).expect("JSON");
+    assert_eq!(comparison["baseline"], "base");
+    let again = folder.join("again.html").display().to_string();
+    done(&["report", one.to_str().expect("path"), "--html", &again]);
+    assert_eq!(std::fs::read(&again).expect("again"), std::fs::read(one.join("report.html")).expect("first"));
+    let adapter = one.join("causal/adapter").display().to_string();
+    let described = done(&["inspect", "--model", "embedded", "--adapter", &adapter]);
+    assert!(described.contains("adapter") && described.contains("blocks.3.attn.hook_z"));
+}
+
+#[test]
+fn scores_and_patches_for_scripts() {
+    let folder = scratch("scripts");
+    let requests = write(
+        &folder,
+        "r.jsonl",
+        "{\"id\":1,\"context\":\"maria has nine years of work . she was\",\"continuation\":\" hired\"}\n\
+         {\"id\":\"b\",\"context_ids\":[1,5,9],\"continuation_ids\":[7,8]}\n",
+    );
+    let answers = folder.join("o.jsonl").display().to_string();
+    done(&["score", "--model", "embedded", "--requests", &requests, "--output", &answers]);
+    let lines = std::fs::read_to_string(&answers).expect("answers");
+    let rows: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("row")).collect();
+    assert_eq!((rows.len(), &rows[0]["id"], &rows[1]["num_tokens"]), (2, &1.into(), &2.into()));
+    assert!(rows[0]["loglikelihood"].as_f64().expect("number") < 0.0);
+
+    let pairs = write(
+        &folder,
+        "p.jsonl",
+        "{\"id\":\"x\",\"cluster\":\"c\",\"factual_ids\":[1,40,50,60],\"counterfactual_ids\":[1,41,50,60],\"answer_ids\":[70,80]}\n",
+    );
+    let rows = folder.join("e.jsonl").display().to_string();
+    let sites = "resid_pre,z";
+    done(&["mediate", "--model", "embedded", "--pairs", &pairs, "--sites", sites, "--output", &rows]);
+    let lines = std::fs::read_to_string(&rows).expect("rows");
+    let rows: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("row")).collect();
+    // 4 layers × (4 positions + 4 heads) × 2 directions.
+    assert_eq!(rows.len(), 64);
+    for row in &rows {
+        let number = |name: &str| row[name].as_f64().expect("number");
+        assert!((number("patched") - number("base") - number("effect")).abs() < 1e-9);
+        assert_eq!(row["position"].is_null(), row["site"] == "z");
+        assert_eq!(row["outcome"], "logit_difference");
+    }
+    // At the first layer the one changed position carries the whole effect.
+    let whole = rows.iter().find(|row| {
+        row["site"] == "resid_pre" && row["layer"] == 0 && row["position"] == 1 && row["direction"] == "noise"
+    });
+    let whole = whole.expect("that row");
+    let gap = whole["patched"].as_f64().expect("number") - whole["source"].as_f64().expect("number");
+    assert!(gap.abs() < 1e-4, "{whole}");
+}
+
+#[test]
+fn bad_input_is_one_clear_error_and_exit_code_2() {
+    let folder = scratch("bad");
+    let output = folder.join("o").display().to_string();
+    refused(&["inspect", "--model", "no/such/model/at/all"], "is no model");
+    refused(&["inspect", "--model", "org/never-cached"], "offline mode forbids the network");
+    refused(&["inspect", "--model", "embedded", "--device", "tpu"], "known devices are");
+    refused(
+        &["inspect", "--model", "embedded", "--hook", "blocks.9.hook_q", "--ids", "1", "--output", &output],
+        "has no blocks.9.hook_q",
+    );
+    refused(&["evaluate", "--model", "embedded", "--eval-set", "hirin", "--output", &output], "is no eval set");
+
+    let unknown = folder.join("unknown");
+    std::fs::create_dir_all(&unknown).expect("folder");
+    write(&unknown, "config.json", "{\"model_type\": \"mamba\"}");
+    refused(&["inspect", "--model", unknown.to_str().expect("path")], "unknown architecture \"mamba\"; known are");
+
+    let half = folder.join("half");
+    std::fs::create_dir_all(&half).expect("folder");
+    let embedded = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/embedded");
+    std::fs::copy(embedded.join("config.json"), half.join("config.json")).expect("copy");
+    refused(&["inspect", "--model", half.to_str().expect("path")], "model.safetensors");
+    let weights = std::fs::read(embedded.join("model.safetensors")).expect("weights");
+    std::fs::write(half.join("model.safetensors"), &weights[..weights.len() / 2]).expect("half a file");
+    refused(&["inspect", "--model", half.to_str().expect("path")], "model.safetensors");
+
+    let recipe =
+        write(&folder, "typo.toml", "version = 1\nname = \"x\"\neval_sets = [\"hiring\"]\n[tune]\nstepz = 3\n");
+    refused(&["run", &recipe], "line 5");
+    let requests = write(&folder, "bad.jsonl", "{\"id\":1,\"context\":\"a\",\"continuation\":\"b\"}\n{\"id\":2}\n");
+    refused(&["score", "--model", "embedded", "--requests", &requests, "--output", &output], "line 2");
+    let pairs = write(
+        &folder,
+        "bad-pairs.jsonl",
+        "{\"id\":\"x\",\"cluster\":\"c\",\"factual_ids\":[1],\"counterfactual_ids\":[1,2],\"answer_ids\":[3,4]}\n",
+    );
+    refused(&["mediate", "--model", "embedded", "--pairs", &pairs, "--output", &output], "x");
+    let blocked = folder.join("file-in-the-way");
+    std::fs::write(&blocked, "x").expect("write");
+    let inside = blocked.join("report.html").display().to_string();
+    let good = write(&folder, "good.jsonl", "{\"id\":1,\"context\":\"a\",\"continuation\":\"b\"}\n");
+    refused(&["score", "--model", "embedded", "--requests", &good, "--output", &inside], "file-in-the-way");
+}
