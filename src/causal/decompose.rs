@@ -70,11 +70,10 @@ where
     let direct = children & NodeSet::one(y);
     let indirect = children - direct;
     let [baseline, treated] = [nested.total(0)?, nested.total(1)?];
-    let seen = [nested.observed(0)?, nested.observed(1)?];
+    let [seen_baseline, seen_treated] = [nested.observed(0)?, nested.observed(1)?];
     let only_direct = nested.mean(direct, Among::Everybody, "the natural direct effect")?;
     let only_indirect = nested.mean(indirect, Among::Everybody, "the natural indirect effect")?;
     let among = Among::NaturalValue;
-    let ctf_baseline = seen[0].clone();
     let ctf_direct_world = nested.mean(direct, among, "the counterfactual direct effect")?;
     let ctf_treated = nested.mean(children, among, "the effect on those at the baseline")?;
     let d = |a: &M::Number, b: &M::Number| a.clone() - b.clone();
@@ -84,11 +83,11 @@ where
         total_indirect: d(&treated, &only_direct),
         total_direct: d(&treated, &only_indirect),
         pure_indirect: d(&only_indirect, &baseline),
-        total_variation: d(&seen[1], &seen[0]),
-        spurious: [d(&seen[0], &baseline), d(&seen[1], &treated)],
-        ctf_direct: d(&ctf_direct_world, &ctf_baseline),
+        total_variation: d(&seen_treated, &seen_baseline),
+        spurious: [d(&seen_baseline, &baseline), d(&seen_treated, &treated)],
+        ctf_direct: d(&ctf_direct_world, &seen_baseline),
         ctf_indirect: d(&ctf_direct_world, &ctf_treated),
-        ctf_spurious: d(&ctf_treated, &seen[1]),
+        ctf_spurious: d(&ctf_treated, &seen_treated),
     })
 }
 
