@@ -80,6 +80,12 @@ impl Graph {
         Ok(())
     }
 
+    /// The graph with one node declared unobserved.
+    pub fn with_latent(mut self, node: usize) -> Self {
+        self.nodes.iter_mut().skip(node).take(1).for_each(|node| node.visibility = Visibility::Latent);
+        self
+    }
+
     /// The number of nodes.
     pub fn len(&self) -> usize {
         self.nodes.len()

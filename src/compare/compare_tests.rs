@@ -159,18 +159,36 @@ fn descriptive_metrics_change_but_are_neither_better_nor_worse() {
     );
 }
 
-#[test]
-fn too_few_clusters_for_the_family_are_named() {
-    let few = |name: &str, shift: f64| {
-        let mut score = score("accuracy.exact", Direction::Higher, Statistic::Mean, |id| noise(id) + shift);
-        score.items.truncate(8);
+/// Two records of `clusters` clusters whose second is higher by `shift` of the item's number.
+fn few(clusters: usize, shift: impl Fn(usize) -> f64) -> [RunRecord; 2] {
+    let of = |name: &str, value: &dyn Fn(usize) -> f64| {
+        let mut score = score("accuracy.exact", Direction::Higher, Statistic::Mean, value);
+        score.items.truncate(2 * clusters);
         record(name, vec![score])
     };
-    let comparison = compare(&[&few("a", 0.0), &few("b", 1.0)], &settings(&[])).expect("comparable");
+    [of("a", &noise), of("b", &|id| noise(id) + shift(id))]
+}
+
+#[test]
+fn too_few_clusters_for_permutations_get_a_t_test() {
+    let [a, b] = few(4, |id| 1.0 + 0.1 * noise(id + 5));
+    let comparison = compare(&[&a, &b], &settings(&[])).expect("comparable");
     let row = &comparison.candidates[0].rows[0];
-    // Four clusters: the smallest p-value is 2/2⁴.
-    assert_eq!((row.p_value, row.verdict), (Some(0.125), Verdict::Undecided));
+    // Four clusters have no permutation p-value below 2/2⁴; the shift is large against its spread.
+    assert_eq!((row.test, row.verdict, &row.caution), (Some(Test::ClusterT), Verdict::Better, &None));
+    assert!(row.p_value.expect("p") < 1e-3, "{row:?}");
+    // Without spread there is no t; the permutation test stands, and what it cannot do is said.
+    let [a, b] = few(4, |_| 1.0);
+    let comparison = compare(&[&a, &b], &settings(&[])).expect("comparable");
+    let row = &comparison.candidates[0].rows[0];
+    assert_eq!((row.p_value, row.test, row.verdict), (Some(0.125), Some(Test::Permutation), Verdict::Undecided));
     assert!(row.caution.as_ref().is_some_and(|caution| caution.contains("4 clusters")), "{row:?}");
+    // Eight clusters resolve a family of one (2/2⁸ < 0.05), not one of 27.
+    let [a, b] = few(8, |id| 1.0 + 0.1 * noise(id + 5));
+    let test =
+        |records: &[&RunRecord]| compare(records, &settings(&[])).expect("comparable").candidates[0].rows[0].test;
+    assert_eq!(test(&[&a, &b]), Some(Test::Permutation));
+    assert_eq!(test(&std::iter::once(&a).chain([&b; 27]).collect::<Vec<_>>()), Some(Test::ClusterT));
 }
 
 #[test]
@@ -213,7 +231,8 @@ fn the_table_and_the_json_carry_the_comparison() {
     let (base, causal) = two_records();
     let comparison = compare(&[&base, &causal], &settings(&[("fairness.direct", 0.05)])).expect("comparable");
     let table = comparison.table();
-    for part in ["causal against base", "accuracy.exact", "better", "equivalent within ±0.050", "family of 3", "0 → 1"]
+    for part in
+        ["causal against base", "accuracy.exact", "better", "equivalent within ±0.050", "3 headline tests", "0 → 1"]
     {
         assert!(table.contains(part), "{part} is missing:\n{table}");
     }

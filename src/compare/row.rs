@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Tests;
 use super::align::ScorePair;
 use super::settings::CompareSettings;
 use crate::stats::{
-    Direction, Equivalence, Estimate, Interval, MetricScore, Objective, Paired, equivalence, equivalence_level,
-    minimum_detectable_effect,
+    Direction, Distribution, Equivalence, Estimate, Interval, MetricScore, Objective, Paired, equivalence,
+    equivalence_level, minimum_detectable_effect,
 };
 
 /// What can be said of a difference.
@@ -36,6 +37,16 @@ impl Verdict {
             Self::Undecided => "undecided",
         }
     }
+}
+
+/// Which test gave a p-value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Test {
+    /// Whole clusters trade places between the runs; all patterns or a random choice of them.
+    Permutation,
+    /// Student's t on the delete-one-cluster error of the difference, clusters − 1 degrees of freedom.
+    ClusterT,
 }
 
 /// Items whose 0/1 value changed.
@@ -70,8 +81,11 @@ pub struct MetricComparison {
     pub difference: Estimate,
     /// Standard deviation of the bootstrap replicates of the difference.
     pub standard_error: Option<f64>,
-    /// Two-sided p-value of "the two are exchangeable", whole clusters trading places.
+    /// Two-sided p-value of "the two are exchangeable" (permutation) or "the difference is 0" (t).
     pub p_value: Option<f64>,
+    /// Which test gave it.
+    #[serde(default)]
+    pub test: Option<Test>,
     /// Whether the test is in the Holm family.
     pub headline: bool,
     /// The p-value after Holm (headline) or Benjamini–Hochberg (others).
@@ -97,7 +111,7 @@ pub struct MetricComparison {
 }
 
 /// Compares one metric; the corrected p-value and the verdict come later, when the family is known.
-pub(super) fn compare_pair(pair: &ScorePair<'_>, settings: &CompareSettings, permutations: usize) -> MetricComparison {
+pub(super) fn compare_pair(pair: &ScorePair<'_>, settings: &CompareSettings, tests: Tests) -> MetricComparison {
     let (baseline, candidate) = (pair.baseline, pair.candidate);
     let mut row = MetricComparison {
         metric: baseline.metric.clone(),
@@ -110,6 +124,7 @@ pub(super) fn compare_pair(pair: &ScorePair<'_>, settings: &CompareSettings, per
         difference: Estimate::undefined("", baseline.items.len(), baseline.estimate.clusters),
         standard_error: None,
         p_value: None,
+        test: None,
         headline: settings.is_headline(baseline),
         adjusted_p: None,
         margin: settings.margins.of(baseline),
@@ -123,7 +138,7 @@ pub(super) fn compare_pair(pair: &ScorePair<'_>, settings: &CompareSettings, per
     };
     match undefined(pair) {
         Some(reason) => row.difference.undefined = Some(reason),
-        None => row.measure(baseline, candidate, settings, permutations),
+        None => row.measure(baseline, candidate, settings, tests),
     }
     row
 }
@@ -138,13 +153,7 @@ fn undefined(pair: &ScorePair<'_>) -> Option<String> {
 }
 
 impl MetricComparison {
-    fn measure(
-        &mut self,
-        baseline: &MetricScore,
-        candidate: &MetricScore,
-        settings: &CompareSettings,
-        permutations: usize,
-    ) {
+    fn measure(&mut self, baseline: &MetricScore, candidate: &MetricScore, settings: &CompareSettings, tests: Tests) {
         let paired = match Paired::new(&candidate.items, &baseline.items, &baseline.statistic) {
             Ok(paired) => paired,
             Err(error) => {
@@ -163,10 +172,11 @@ impl MetricComparison {
         };
         self.difference = distribution.estimate(bootstrap.level);
         self.standard_error = distribution.standard_error();
-        self.p_value =
-            paired.p_value(permutations, &bootstrap.seed.fork("permutation")).filter(|_| paired.clusters() > 1);
-        self.minimum_detectable =
-            self.standard_error.map(|error| minimum_detectable_effect(error, settings.alpha, settings.power));
+        self.test(&paired, &distribution, settings, tests);
+        // Without any spread there is no error to plan with.
+        self.minimum_detectable = (self.standard_error)
+            .filter(|error| *error > 0.0)
+            .map(|error| minimum_detectable_effect(error, settings.alpha, settings.power));
         self.equivalence_interval =
             distribution.interval(equivalence_level(settings.alpha)).ok().map(|(interval, _)| interval);
         if let Some((interval, margin)) = self.equivalence_interval.zip(self.margin) {
@@ -180,8 +190,30 @@ impl MetricComparison {
         self.flips = flips(&paired);
     }
 
-    /// The verdict, and what kept the test from being able to reach one.
-    pub(super) fn judge(&mut self, alpha: f64, tests: usize) {
+    /// The p-value, by permutation where that can resolve the family, else by t.
+    fn test(&mut self, paired: &Paired<'_>, distribution: &Distribution, settings: &CompareSettings, tests: Tests) {
+        if paired.clusters() < 2 {
+            return;
+        }
+        // All signs equal is one pattern of 2^(clusters − 1), opposites taken together.
+        let smallest = 0.5f64.powi(paired.clusters().min(1000) as i32 - 1);
+        let family = if self.headline { tests.headline } else { tests.exploratory };
+        let needed = settings.alpha / family.max(1) as f64;
+        if smallest >= needed {
+            let limit = format!("{} clusters have no permutation p-value below {smallest:.2e}", paired.clusters());
+            if let Some(p) = distribution.t_test() {
+                (self.p_value, self.test) = (Some(p), Some(Test::ClusterT));
+                return;
+            }
+            self.caution = Some(format!("{limit}, and a family of {family} asks for {needed:.2e}"));
+        }
+        let seed = settings.bootstrap.seed.fork(&self.metric).fork(&self.population).fork("permutation");
+        self.p_value = paired.p_value(settings.permutations(family), &seed);
+        self.test = self.p_value.map(|_| Test::Permutation);
+    }
+
+    /// The verdict on the corrected p-value.
+    pub(super) fn judge(&mut self, alpha: f64) {
         let significant = self.adjusted_p.is_some_and(|p| p < alpha);
         let up = self.difference.value.is_some_and(|value| value > 0.0);
         self.verdict = match (significant, self.direction) {
@@ -191,15 +223,6 @@ impl MetricComparison {
             (false, _) if self.equivalence == Some(Equivalence::Equivalent) => Verdict::Equivalent,
             (false, _) => Verdict::Undecided,
         };
-        // All signs equal is one pattern of 2^(clusters − 1), opposites taken together.
-        let smallest = 0.5f64.powi(self.difference.clusters.saturating_sub(1).min(1000) as i32);
-        let needed = alpha / tests.max(1) as f64;
-        if self.p_value.is_some() && self.headline && smallest >= needed {
-            self.caution = Some(format!(
-                "with {} clusters no p-value is below {smallest:.2e}, and a family of {tests} asks for {needed:.2e}",
-                self.difference.clusters
-            ));
-        }
     }
 }
 

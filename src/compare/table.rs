@@ -1,7 +1,7 @@
 //! The comparison as a terminal shows it.
 
 use super::settings::objective_name;
-use super::{CandidateComparison, Comparison, MetricComparison, Verdict};
+use super::{CandidateComparison, Comparison, MetricComparison, Test, Verdict};
 use crate::stats::{Direction, Equivalence, Estimate};
 
 const HEADER: [&str; 8] =
@@ -20,10 +20,10 @@ pub(super) fn render(comparison: &Comparison) -> String {
     }
     out.push_str(&format!(
         "Differences are candidate − baseline over the same items, {:.0} % intervals from {} cluster-bootstrap \
-         replicates.\np-values: whole clusters trade places, Holm-corrected over a family of {} headline tests at \
-         α = {} (~ marks exploratory metrics, corrected by Benjamini–Hochberg among themselves).\nEquivalent: the {:.0} % interval lies \
-         inside the margin. Undecided is no \"no harm\": `detectable` is the smallest difference that these items would \
-         have shown with {:.0} % power.\n",
+         replicates.\np-values: whole clusters trade places (t: Student's t on clusters, where clusters are too few for \
+         the family), Holm-corrected over {} headline tests at α = {};\n~ marks exploratory metrics, corrected by \
+         Benjamini–Hochberg among themselves.\nEquivalent: the {:.0} % interval lies inside the margin. Undecided is no \
+         \"no harm\": `detectable` is the smallest difference that these\nitems would have shown with {:.0} % power.\n",
         100.0 * comparison.level,
         comparison.replicates,
         comparison.family,
@@ -78,9 +78,18 @@ fn cells(row: &MetricComparison) -> Vec<String> {
         value(&row.baseline),
         value(&row.candidate),
         difference(&row.difference),
-        row.adjusted_p.map_or("-".to_owned(), |p| format!("{}{}", p_text(p), if row.headline { "" } else { " ~" })),
+        row.adjusted_p.map_or("-".to_owned(), |p| format!("{}{}", p_text(p), marks(row))),
         verdict(row),
     ]
+}
+
+fn marks(row: &MetricComparison) -> &'static str {
+    match (row.headline, row.test == Some(Test::ClusterT)) {
+        (true, false) => "",
+        (true, true) => " t",
+        (false, false) => " ~",
+        (false, true) => " t~",
+    }
 }
 
 fn difference(estimate: &Estimate) -> String {

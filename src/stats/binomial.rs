@@ -1,6 +1,6 @@
 //! Counts: Wilson's interval and McNemar's exact test.
 
-use statrs::distribution::{Binomial, DiscreteCDF};
+use statrs::distribution::{Binomial, ContinuousCDF, DiscreteCDF, StudentsT};
 
 use super::interval::inverse_normal;
 use super::result::Interval;
@@ -20,6 +20,24 @@ pub fn wilson(hits: usize, n: usize, level: f64) -> Option<Interval> {
     let low = if hits == 0.0 { 0.0 } else { (middle - half) / scale };
     let high = if hits == n { 1.0 } else { (middle + half) / scale };
     Some(Interval { low, high, level })
+}
+
+/// Wilson's upper limit of a share of which no case was seen: z²/(n + z²); 1 where n is not positive.
+pub(crate) fn unseen_limit(n: f64, level: f64) -> f64 {
+    let square = inverse_normal(0.5 + level / 2.0).powi(2);
+    if n > 0.0 { square / (n + square) } else { 1.0 }
+}
+
+/// The number of independent items that `items` in `clusters` count for when none of them deviates, so that no
+/// correlation within clusters can be estimated: n (t_{n−1}/t_{C−1})², the degrees-of-freedom correction of Korn and
+/// Graubard (1998) with design effect 1, as official statistics treat shares of 0 and 1. 0 below two clusters.
+pub(crate) fn effective_size(items: usize, clusters: usize, level: f64) -> f64 {
+    let quantile =
+        |freedom: usize| StudentsT::new(0.0, 1.0, freedom as f64).map(|student| student.inverse_cdf(0.5 + level / 2.0));
+    match (clusters > 1, quantile(items.saturating_sub(1)), quantile(clusters.saturating_sub(1))) {
+        (true, Ok(of_items), Ok(of_clusters)) => items as f64 * (of_items / of_clusters).powi(2),
+        _ => 0.0,
+    }
 }
 
 /// McNemar's exact two-sided p-value of "both directions of change are equally likely", from the numbers of items
@@ -56,5 +74,16 @@ mod tests {
         let none = wilson(0, 20, 0.95).expect("n > 0");
         assert!(none.low == 0.0 && (none.high - 0.1611).abs() < 5e-5, "{none:?}");
         assert_eq!(wilson(0, 0, 0.95), None);
+    }
+
+    #[test]
+    fn the_unseen_are_limited_by_items_and_clusters() {
+        let wilson = wilson(0, 20, 0.95).expect("n > 0").high;
+        assert!((unseen_limit(20.0, 0.95) - wilson).abs() < 1e-12);
+        assert_eq!(unseen_limit(0.0, 0.95), 1.0);
+        // t(0.975; 59) = 2.0010, t(0.975; 9) = 2.2622, from tables: 60 · (2.0010/2.2622)² = 46.95.
+        assert!((effective_size(60, 10, 0.95) - 46.95).abs() < 0.02);
+        assert!((effective_size(20, 20, 0.95) - 20.0).abs() < 1e-9);
+        assert_eq!(effective_size(60, 1, 0.95), 0.0);
     }
 }

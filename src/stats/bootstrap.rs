@@ -10,13 +10,14 @@
 //! than it says: 0.83 to 0.93 between 40 and 150 clusters.
 
 use rayon::prelude::*;
+use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use super::binomial::wilson;
+use super::binomial::{effective_size, unseen_limit};
 use super::draws::StreamKey;
 use super::form::Form;
 use super::interval::{Bca, NoBca, percentile};
 use super::result::{Estimate, Interval, Item, Statistic};
-use super::statistic::{Clusters, Undefined};
+use super::statistic::{Clusters, GroupSize, Undefined};
 use crate::base::Seed;
 
 /// How to resample.
@@ -56,7 +57,8 @@ pub struct Distribution {
     reason: Option<Undefined>,
     bca: Result<Bca, NoBca>,
     bounds: Option<(f64, f64)>,
-    fewest_clusters: usize,
+    groups: Vec<GroupSize>,
+    jackknife_error: Option<f64>,
 }
 
 /// What a resampling needs to know of a statistic on a sample.
@@ -69,8 +71,8 @@ pub(crate) struct Resampled<'a, F> {
     pub(crate) clusters: usize,
     /// The range that the statistic cannot leave.
     pub(crate) bounds: Option<(f64, f64)>,
-    /// Clusters in the smallest group that is read.
-    pub(crate) fewest_clusters: usize,
+    /// The sizes of the groups that are read.
+    pub(crate) groups: Vec<GroupSize>,
 }
 
 impl Distribution {
@@ -85,7 +87,7 @@ impl Distribution {
                 n: items.len(),
                 clusters: clusters.len(),
                 bounds: statistic.bounds(items),
-                fewest_clusters: statistic.fewest_clusters(items, &clusters),
+                groups: statistic.group_sizes(items, &clusters),
             },
             bootstrap,
         )
@@ -95,7 +97,7 @@ impl Distribution {
     where
         F: Fn(&[f64]) -> Result<f64, Undefined> + Sync,
     {
-        let Resampled { value: evaluate, n, clusters, bounds, fewest_clusters } = sample;
+        let Resampled { value: evaluate, n, clusters, bounds, groups } = sample;
         let value = evaluate(&vec![1.0; clusters])?;
         let key = StreamKey::of(&bootstrap.seed);
         let buffer = || vec![0.0; clusters];
@@ -119,7 +121,8 @@ impl Distribution {
             .map_init(|| vec![1.0; clusters], |weights, left_out| leave_out(weights, left_out, evaluate))
             .collect();
         let bca = Bca::new(value, &sorted, &jackknife);
-        Ok(Self { value, n, clusters, sorted, undefined, reason, bca, bounds, fewest_clusters })
+        let jackknife_error = jackknife_error(&jackknife);
+        Ok(Self { value, n, clusters, sorted, undefined, reason, bca, bounds, groups, jackknife_error })
     }
 
     /// The value on the sample itself.
@@ -141,6 +144,15 @@ impl Distribution {
         let mean = self.sorted.iter().sum::<f64>() / count;
         let squares: f64 = self.sorted.iter().map(|replicate| (replicate - mean).powi(2)).sum();
         Some((squares / (count - 1.0)).sqrt())
+    }
+
+    /// The two-sided p-value of "the value is 0" by Student's t on the delete-one-cluster jackknife error, clusters − 1
+    /// degrees of freedom: for a mean the t-test on cluster sums. It leans on cluster sums being close to normal, and
+    /// unlike a permutation test has no smallest p-value. `None` where the jackknife error is 0 or undefined.
+    pub fn t_test(&self) -> Option<f64> {
+        let student = StudentsT::new(0.0, 1.0, self.clusters.checked_sub(1)? as f64).ok()?;
+        let error = self.jackknife_error?;
+        Some(2.0 * student.cdf(-(self.value / error).abs()))
     }
 
     /// The value with its interval at `level`.
@@ -198,22 +210,34 @@ impl Distribution {
     }
 
     /// Every cluster says the same, so that resampling cannot show how far the truth may be off. A bounded statistic
-    /// (shares, AUC) gets the Wilson limit for "0 deviating clusters out of n"; an unbounded one gets no width.
+    /// (shares, AUC) gets Wilson's limit for "none deviates" on the effective size of its smallest group; an unbounded
+    /// one gets no width.
     fn constant(&self, level: f64) -> (Interval, String) {
         let Some((low, high)) = self.bounds else {
             let method = format!("all {} clusters give the same value", self.clusters);
             return (Interval { low: self.value, high: self.value, level }, method);
         };
-        let deviating = wilson(0, self.fewest_clusters, level).map_or(1.0, |interval| interval.high);
+        let sizes = self.groups.iter().map(|group| effective_size(group.items, group.clusters, level));
+        let size = sizes.reduce(f64::min).unwrap_or(0.0);
+        let deviating = unseen_limit(size, level);
         let interval = Interval {
             low: self.value - deviating * (self.value - low),
             high: self.value + deviating * (high - self.value),
             level,
         };
         let method =
-            format!("all clusters give the same value: Wilson limit for 0 deviating of {}", self.fewest_clusters);
+            format!("all clusters give the same value: Wilson limit for 0 deviating of {size:.1} effective items");
         (interval, method)
     }
+}
+
+/// √((C−1)/C · Σ(θ_c − θ̄)²) over the delete-one-cluster values; `None` where one is undefined or all are the same.
+fn jackknife_error(left_out: &[f64]) -> Option<f64> {
+    let count = left_out.len() as f64;
+    let mean = left_out.iter().sum::<f64>() / count;
+    let squares: f64 = left_out.iter().map(|value| (value - mean).powi(2)).sum();
+    let error = ((count - 1.0) / count * squares).sqrt();
+    (error.is_finite() && error > 1e-12 * mean.abs()).then_some(error)
 }
 
 fn leave_out<F>(weights: &mut [f64], left_out: usize, evaluate: &F) -> f64
@@ -270,6 +294,19 @@ mod tests {
     }
 
     #[test]
+    fn the_t_test_is_the_one_on_cluster_sums() {
+        // One item a cluster: values 1 to 5 have mean 3 and error √(2.5/5), t = 4.2426 on 4 degrees of freedom,
+        // p = 0.013236 (scipy.stats.ttest_1samp's closed form: 1 − (t/√(t²+4)) (1 + 2/(t²+4))).
+        let items: Vec<Item> = (0..5).map(|id| item(id, id, 1.0 + id as f64, "a")).collect();
+        let p = Distribution::of(&items, &Statistic::Mean, &BOOTSTRAP("t")).expect("defined").t_test().expect("error");
+        let t = 3.0 / 0.5f64.sqrt();
+        let closed = 1.0 - t / (t * t + 4.0).sqrt() * (1.0 + 2.0 / (t * t + 4.0));
+        assert!((p - closed).abs() < 1e-9, "{p} {closed}");
+        let same: Vec<Item> = (0..5).map(|id| item(id, id, 0.1, "a")).collect();
+        assert_eq!(Distribution::of(&same, &Statistic::Mean, &BOOTSTRAP("t")).expect("defined").t_test(), None);
+    }
+
+    #[test]
     fn one_cluster_has_a_value_but_no_interval() {
         let items: Vec<Item> = (0..5).map(|id| item(id, 0, id as f64, "a")).collect();
         let estimate = estimate(&items, &Statistic::Mean, &BOOTSTRAP("one"));
@@ -297,8 +334,8 @@ mod tests {
     fn shares_of_0_and_1_keep_a_width() {
         let items: Vec<Item> = (0..40).map(|id| item(id, id / 2, 1.0, "a")).collect();
         let interval = estimate(&items, &Statistic::Mean, &BOOTSTRAP("all")).interval.expect("bounded");
-        // Wilson's lower limit for 20 of 20 clusters: 1 − 0.1611.
-        assert!((interval.low - 0.8389).abs() < 5e-5 && interval.high == 1.0, "{interval:?}");
+        // 40 items in 20 clusters: t(39) = 2.0227, t(19) = 2.0930, so 40 · 0.9340 = 37.36; 3.8415/(37.36 + 3.8415) = 0.0932.
+        assert!((interval.low - 0.9068).abs() < 5e-5 && interval.high == 1.0, "{interval:?}");
         let constant: Vec<Item> = (0..40).map(|id| item(id, id, 0.1, "a")).collect();
         let interval = estimate(&constant, &Statistic::Mean, &BOOTSTRAP("all")).interval.expect("constant");
         assert!(interval.high - interval.low < 1e-12);

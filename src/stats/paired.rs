@@ -152,7 +152,7 @@ impl<'a> Paired<'a> {
             n: self.len(),
             clusters: self.clusters(),
             bounds: bounds.map(|((low, high), (other_low, other_high))| (low - other_high, high - other_low)),
-            fewest_clusters: self.statistic.fewest_clusters(&self.first, &self.clusters),
+            groups: self.statistic.group_sizes(&self.first, &self.clusters),
         };
         Distribution::resample(sample, bootstrap)
     }

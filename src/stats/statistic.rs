@@ -4,7 +4,7 @@
 //! function of sums Σ_c w_c s_c of per-cluster sufficient statistics s_c, so one evaluation costs O(clusters), not
 //! O(items). AUC sorts its items once and then costs one pass over them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::form::Form;
 use super::result::{Item, Statistic};
@@ -91,8 +91,8 @@ impl Statistic {
         }
     }
 
-    /// The number of clusters in the smallest group that the statistic reads; all clusters where it reads no groups.
-    pub(crate) fn fewest_clusters(&self, items: &[Item], clusters: &Clusters) -> usize {
+    /// Items and clusters of each group that the statistic reads; of all items where it reads no groups.
+    pub(crate) fn group_sizes(&self, items: &[Item], clusters: &Clusters) -> Vec<GroupSize> {
         let side = |item: &Item| match (self, item.group.as_deref()) {
             (Self::WorstGroup, Some(group)) => Some(group.to_owned()),
             (Self::GroupDifference { minuend, subtrahend }, Some(group)) => {
@@ -102,19 +102,25 @@ impl Statistic {
             (Self::WorstGroup | Self::GroupDifference { .. } | Self::Auc { .. }, None) => None,
             _ => Some(String::new()),
         };
-        let mut members: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut members: BTreeMap<String, (usize, BTreeSet<usize>)> = BTreeMap::new();
         for (item, &cluster) in items.iter().zip(clusters.indices()) {
             if let Some(side) = side(item) {
-                members.entry(side).or_default().push(cluster);
+                let (count, distinct) = members.entry(side).or_default();
+                *count += 1;
+                distinct.insert(cluster);
             }
         }
-        let distinct = |mut list: Vec<usize>| {
-            list.sort_unstable();
-            list.dedup();
-            list.len()
-        };
-        members.into_values().map(distinct).min().unwrap_or(0)
+        members.into_values().map(|(items, distinct)| GroupSize { items, clusters: distinct.len() }).collect()
     }
+}
+
+/// How large one group is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GroupSize {
+    /// Its items.
+    pub(crate) items: usize,
+    /// The clusters that they are in.
+    pub(crate) clusters: usize,
 }
 
 /// Which cluster each item is in, as an index in the order of the clusters' names.

@@ -1,6 +1,8 @@
 //! The integration suite: one binary, one module a room.
 
+mod causal;
 mod cli;
+mod effects;
 mod gradients;
 #[cfg(feature = "hub")]
 mod hub;

@@ -1,6 +1,6 @@
 //! What the made-up run says beyond its records: comparison, graphs, examples, curves, targets.
 
-use counterpath::compare::{CandidateComparison, Comparison, MetricComparison, Verdict};
+use counterpath::compare::{CandidateComparison, Comparison, MetricComparison, Test, Verdict};
 use counterpath::record::RunRecord;
 use counterpath::report::*;
 use counterpath::stats::*;
@@ -50,6 +50,7 @@ fn row(before: &MetricScore, after: &MetricScore) -> MetricComparison {
         ),
         standard_error: Some(0.02),
         p_value: Some(if large { 0.0004 } else { 0.61 }),
+        test: Some(Test::Permutation),
         headline: after.direction != Direction::Descriptive,
         adjusted_p: Some(if large { 0.008 } else { 1.0 }),
         margin,
