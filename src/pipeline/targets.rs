@@ -231,7 +231,7 @@ impl Judge<'_> {
         };
         let (after, before) = (each(&causal, items), each(&[self.base], items));
         let detail = format!("{:.3} → {:.3}", mean(&before), mean(&after));
-        self.difference(claim, criterion, (&after, &before), &Statistic::Mean, |low, _| low > 0.0, "accuracy", detail)
+        self.difference(claim, criterion, (&after, &before), &Statistic::Share, |low, _| low > 0.0, "accuracy", detail)
     }
 
     /// Accuracy where the shortcut holds, eval set by eval set. It may fall as far as the shortcut was worth: to that of
@@ -281,7 +281,7 @@ impl Judge<'_> {
         let level = equivalence_level(1.0 - self.bootstrap.level);
         let bootstrap = Bootstrap { level, ..self.seeded(claim) };
         let judged = |low: f64, _: f64| low > -margin;
-        let mut target = difference(&bootstrap, claim, criterion, items, &Statistic::Mean, judged, "share", detail);
+        let mut target = difference(&bootstrap, claim, criterion, items, &Statistic::Share, judged, "share", detail);
         if target.status == TargetStatus::Failed && mean(items.0) - mean(items.1) > -margin {
             target.status = TargetStatus::Undecided;
         }
