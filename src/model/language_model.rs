@@ -300,11 +300,18 @@ fn digest(architecture: &Architecture, tensors: &BTreeMap<String, Tensor>) -> Re
     let mut hasher = Hasher::default();
     let json = serde_json::to_vec(architecture).map_err(|error| ModelError::Request(error.to_string()))?;
     hasher.part("architecture", &json);
+    // A part at a time: a checkpoint is not copied to be digested.
+    const PART: usize = 1 << 20;
     let mut bytes = Vec::new();
     for (name, tensor) in tensors {
-        bytes.clear();
-        bytes.extend(contents(tensor)?.into_iter().flat_map(f32::to_le_bytes));
-        hasher.part(name, &bytes);
+        let all = tensor.detach().flatten_all()?;
+        hasher.begin(name, 4 * all.elem_count() as u64);
+        for start in (0..all.elem_count()).step_by(PART) {
+            let part = all.narrow(0, start, PART.min(all.elem_count() - start))?;
+            bytes.clear();
+            bytes.extend(contents(&part)?.into_iter().flat_map(f32::to_le_bytes));
+            hasher.update(&bytes);
+        }
     }
     Ok(hasher.finish())
 }
