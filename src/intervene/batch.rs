@@ -58,15 +58,28 @@ pub(crate) fn side_rows(pair: &TokenPair, side: Side, outcome: Outcome) -> Vec<R
 
 /// The runs of one forward pass, right-padded, and how their outputs become one number a run.
 pub(crate) struct RunBatch {
-    ids_bt: Tensor,
+    /// The tokens of each row from its start on.
+    pub ids_bt: Tensor,
     /// Tokens of a padded row.
     pub tokens: usize,
+    /// Each row's own tokens, and the position of its text at which it starts.
+    pub stretches: Vec<Stretch>,
     /// First row of each run.
     pub first_rows: Vec<usize>,
-    readout: Vec<(usize, usize)>,
+    /// (row, position from the row's start) of every output that is read.
+    pub readout: Vec<(usize, usize)>,
     picks: Vec<Pick>,
     normalized: bool,
     outcome: Outcome,
+}
+
+/// What of a text a row of a batch runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stretch {
+    /// Its first position.
+    pub start: usize,
+    /// How many tokens.
+    pub tokens: usize,
 }
 
 /// One output entry, the run that it belongs to, and its weight.
@@ -80,16 +93,30 @@ struct Pick {
 impl RunBatch {
     /// Lays the rows of `runs` below each other.
     pub(crate) fn new(runs: &[&[RunRow]], outcome: Outcome, device: &Device) -> Result<Self, InterveneError> {
-        let rows: Vec<(usize, &RunRow)> =
-            runs.iter().enumerate().flat_map(|(run, rows)| rows.iter().map(move |row| (run, row))).collect();
-        let tokens = rows.iter().map(|(_, row)| row.ids.len()).max().unwrap_or(0);
+        let whole: Vec<(&[RunRow], usize)> = runs.iter().map(|&rows| (rows, 0)).collect();
+        Self::starting(&whole, outcome, device)
+    }
+
+    /// The same with a position for each run at which its rows start. Nothing is read before it.
+    pub(crate) fn starting(
+        runs: &[(&[RunRow], usize)],
+        outcome: Outcome,
+        device: &Device,
+    ) -> Result<Self, InterveneError> {
+        let mut rows: Vec<(usize, &RunRow, Stretch)> = Vec::new();
+        for (run, &(of_run, start)) in runs.iter().enumerate() {
+            rows.extend(
+                of_run.iter().map(|row| (run, row, Stretch { start, tokens: row.ids.len().saturating_sub(start) })),
+            );
+        }
+        let tokens = rows.iter().map(|(.., stretch)| stretch.tokens).max().unwrap_or(0);
         let mut ids = Vec::with_capacity(rows.len() * tokens);
         let (mut readout, mut picks) = (Vec::new(), Vec::new());
-        for (number, (run, row)) in rows.iter().enumerate() {
-            ids.extend_from_slice(&row.ids);
+        for (number, (run, row, stretch)) in rows.iter().enumerate() {
+            ids.extend(row.ids.iter().skip(stretch.start));
             ids.resize((number + 1) * tokens, 0);
             for read in &row.reads {
-                let place = (number, read.position);
+                let place = (number, read.position.saturating_sub(stretch.start));
                 if readout.last() != Some(&place) {
                     readout.push(place);
                 }
@@ -100,16 +127,18 @@ impl RunBatch {
         let mut next = 0;
         let first_rows = runs
             .iter()
-            .map(|rows| {
+            .map(|(rows, _)| {
                 next += rows.len();
                 next - rows.len()
             })
             .collect();
         // One position, weights +1 and −1: the normalizer cancels exactly and is not computed.
-        let one_token = runs.iter().all(|rows| rows.len() == 1 && rows.iter().all(|row| row.ids.len() == row.prompt));
+        let one_token =
+            runs.iter().all(|(rows, _)| rows.len() == 1 && rows.iter().all(|row| row.ids.len() == row.prompt));
         let normalized = !(one_token && outcome != Outcome::Probability);
         let ids_bt = Tensor::from_vec(ids, (rows.len(), tokens), device)?;
-        Ok(Self { ids_bt, tokens, first_rows, readout, picks, normalized, outcome })
+        let stretches = rows.iter().map(|(.., stretch)| *stretch).collect();
+        Ok(Self { ids_bt, tokens, stretches, first_rows, readout, picks, normalized, outcome })
     }
 
     /// Runs the pass and reads one number a run, `[runs]`, differentiable where the model's parameters are tracked.
@@ -120,7 +149,12 @@ impl RunBatch {
         hooks: &mut dyn Hooks,
         reference: Option<&Tensor>,
     ) -> Result<Tensor, InterveneError> {
-        let logits_nv = model.forward(&self.ids_bt, Readout::Rows(&self.readout), hooks)?.to_dtype(DType::F32)?;
+        self.outcomes(&model.forward(&self.ids_bt, Readout::Rows(&self.readout), hooks)?, reference)
+    }
+
+    /// One number a run, of the logits `[reads, v]` that a pass gave at [`RunBatch::readout`].
+    pub(crate) fn outcomes(&self, logits_nv: &Tensor, reference: Option<&Tensor>) -> Result<Tensor, InterveneError> {
+        let logits_nv = logits_nv.to_dtype(DType::F32)?;
         match (self.outcome, reference) {
             (Outcome::Kl, Some(reference_nv)) => {
                 let difference_nv = (reference_nv - log_softmax(&logits_nv)?)?;
@@ -131,10 +165,9 @@ impl RunBatch {
         }
     }
 
-    /// Runs the pass and returns the log-probabilities at each run's last prompt position, `[runs, v]`.
-    pub(crate) fn distributions(&self, model: &LanguageModel, hooks: &mut dyn Hooks) -> Result<Tensor, InterveneError> {
-        let logits_nv = model.forward(&self.ids_bt, Readout::Rows(&self.readout), hooks)?.to_dtype(DType::F32)?;
-        log_softmax(&logits_nv)
+    /// Log-probabilities of logits, row by row.
+    pub(crate) fn distributions(logits_nv: &Tensor) -> Result<Tensor, InterveneError> {
+        log_softmax(&logits_nv.to_dtype(DType::F32)?)
     }
 
     fn pick(&self, logits_nv: &Tensor) -> Result<Tensor, InterveneError> {

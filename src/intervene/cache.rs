@@ -8,7 +8,7 @@ use super::batch::{RunBatch, RunRow};
 use super::error::InterveneError;
 use super::outcome::Outcome;
 use super::plan::Side;
-use crate::model::{HookPoint, LanguageModel, Record};
+use crate::model::{HookPoint, Hooks, LanguageModel, Readout, Record};
 
 /// Activations of plain runs, found by the job's number and the side.
 #[derive(Debug, Clone)]
@@ -29,12 +29,25 @@ pub(crate) struct SourceRun {
 
 impl ActivationCache {
     /// Runs `runs` in one pass and keeps the activations at `points`; for [`Outcome::Kl`] also the runs' own
-    /// next-token distributions. Also gives the runs' plain outcomes, `[runs]`.
+    /// next-token distributions. Also gives the runs' plain outcomes, `[runs]`, 0 each for a divergence.
     pub(crate) fn capture(
         model: &LanguageModel,
         runs: &[SourceRun],
         points: BTreeSet<HookPoint>,
         outcome: Outcome,
+    ) -> Result<(Self, Option<Tensor>), InterveneError> {
+        Self::capture_by(model, runs, points, outcome, &mut |batch, hooks| {
+            Ok(model.forward(&batch.ids_bt, Readout::Rows(&batch.readout), hooks)?)
+        })
+    }
+
+    /// The same with the pass run by `forward`, which gives the logits that the batch reads.
+    pub(crate) fn capture_by(
+        model: &LanguageModel,
+        runs: &[SourceRun],
+        points: BTreeSet<HookPoint>,
+        outcome: Outcome,
+        forward: &mut dyn FnMut(&RunBatch, &mut dyn Hooks) -> Result<Tensor, InterveneError>,
     ) -> Result<(Self, Option<Tensor>), InterveneError> {
         let mut made = Self { activations: BTreeMap::new(), first_rows: BTreeMap::new(), tokens: 0, log_probs: None };
         if runs.is_empty() {
@@ -43,13 +56,11 @@ impl ActivationCache {
         let rows: Vec<&[RunRow]> = runs.iter().map(|run| run.rows.as_slice()).collect();
         let batch = RunBatch::new(&rows, outcome, model.device())?;
         let mut record = Record::new(points);
-        let outcomes = match outcome {
-            Outcome::Kl => {
-                made.log_probs = Some(batch.distributions(model, &mut record)?);
-                None
-            }
-            _ => Some(batch.run(model, &mut record, None)?),
-        };
+        let logits_nv = forward(&batch, &mut record)?;
+        if outcome == Outcome::Kl {
+            made.log_probs = Some(RunBatch::distributions(&logits_nv)?);
+        }
+        let outcomes = Some(batch.outcomes(&logits_nv, None)?);
         made.activations = record.take();
         made.tokens = batch.tokens;
         made.first_rows = runs.iter().map(|run| run.key).zip(batch.first_rows).collect();
@@ -103,6 +114,15 @@ impl ActivationCache {
     /// First row of a captured run, and the tokens of a padded row.
     pub(crate) fn place(&self, key: (usize, Side)) -> Option<(usize, usize)> {
         self.first_rows.get(&key).map(|&row| (row, self.tokens))
+    }
+
+    /// Rows and padded tokens of a captured activation.
+    pub(crate) fn extent(&self, point: HookPoint) -> Result<(usize, usize), InterveneError> {
+        let activation = self
+            .activations
+            .get(&point)
+            .ok_or_else(|| candle_core::Error::Msg(format!("{point} was not captured for this plan")))?;
+        Ok((activation.dim(0)?, activation.dim(1)?))
     }
 
     /// Unit rows of a point, `[n, w]`.

@@ -193,7 +193,7 @@ fn run_batch(
     let mut wiring = Wiring::new(cache, model.architecture(), batch.tokens);
     for (run, &first_row) in runs.iter().zip(&batch.first_rows) {
         let Run { job, pair, plan, rows, .. } = run;
-        wiring.add(&Placed { job: *job, pair, plan, rows, first_row })?;
+        wiring.add(&Placed { job: *job, pair, plan, rows, first_row, start: 0 })?;
     }
     let mut hooks = wiring.hooks(model.device())?;
     let keys: Vec<(usize, Side)> = runs.iter().map(|run| (run.job, run.plan.receiver)).collect();
@@ -203,13 +203,13 @@ fn run_batch(
 }
 
 /// The points that the plans of `jobs` read from a donor.
-fn points(jobs: &[Job<'_>]) -> BTreeSet<HookPoint> {
+pub(crate) fn points(jobs: &[Job<'_>]) -> BTreeSet<HookPoint> {
     let cells = jobs.iter().flat_map(|job| job.plans).flat_map(|plan| &plan.cells);
     cells.filter(|(_, intervention)| intervention.reads_donor()).map(|(site, _)| site.hook()).collect()
 }
 
 /// The sides whose plain run is needed: the donors, and for a divergence the receivers.
-fn sides_to_run(job: &Job<'_>, outcome: Outcome) -> BTreeSet<Side> {
+pub(crate) fn sides_to_run(job: &Job<'_>, outcome: Outcome) -> BTreeSet<Side> {
     let mut sides = BTreeSet::new();
     for plan in job.plans {
         if plan.cells.iter().any(|(_, intervention)| intervention.reads_donor()) {

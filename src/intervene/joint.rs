@@ -66,7 +66,7 @@ pub fn joint_outcomes(
     let mut wiring = Wiring::new(&cache, model.architecture(), batch.tokens);
     let patched = batch.first_rows.iter().skip(pairs.len());
     for (job, ((&pair, rows), &first_row)) in pairs.iter().zip(&rows).zip(patched).enumerate() {
-        wiring.add(&Placed { job, pair, plan: &plan, rows, first_row })?;
+        wiring.add(&Placed { job, pair, plan: &plan, rows, first_row, start: 0 })?;
     }
     let mut hooks = wiring.hooks(model.device())?;
     let both = batch.run(model, &mut hooks, None)?;

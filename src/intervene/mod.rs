@@ -17,6 +17,7 @@ mod outcome;
 mod pair;
 mod patch;
 mod plan;
+mod reuse;
 mod site;
 mod wiring;
 
@@ -29,4 +30,5 @@ pub use outcome::Outcome;
 pub use pair::{CHANGED, LAST, Orientation, TokenPair};
 pub use patch::{PatchHooks, Replacement};
 pub use plan::{Intervention, Plan, Side};
+pub use reuse::{Operations, ReuseEngine};
 pub use site::{Positions, Site, SiteKind};

@@ -27,6 +27,8 @@ pub(crate) struct Placed<'a> {
     pub rows: &'a [RunRow],
     /// The batch's row that its first row is.
     pub first_row: usize,
+    /// The position at which its rows start; nothing is replaced before it.
+    pub start: usize,
 }
 
 /// Collects what a batch's runs replace.
@@ -60,17 +62,16 @@ impl<'a> Wiring<'a> {
 
     /// Adds one patched run.
     pub(crate) fn add(&mut self, run: &Placed<'_>) -> Result<(), InterveneError> {
-        let mut written: HashMap<(HookPoint, usize), usize> = HashMap::new();
+        let mut written: HashMap<(HookPoint, usize, usize, usize), usize> = HashMap::new();
         for (number, (site, intervention)) in run.plan.cells.iter().enumerate() {
             let prompt = run.pair.resolve(&site.positions, run.plan.receiver)?;
             for (offset, row) in run.rows.iter().enumerate() {
-                let continued = self.continued(run, site, row);
+                let continued = continued(run, site, row);
                 for &(position, donor) in prompt.iter().chain(&continued) {
                     for head in heads(site, self.architecture) {
-                        let unit = self.unit(site, run.first_row + offset, self.tokens, position, head);
-                        match written.insert((site.hook(), unit), number) {
-                            None => self.write(run, (site, *intervention), offset, (position, donor, head), unit)?,
+                        match written.insert((site.hook(), offset, position, head), number) {
                             Some(earlier) => same_value(run, earlier, number)?,
+                            None => self.write(run, (site, *intervention), offset, (position, donor, head))?,
                         }
                     }
                 }
@@ -98,16 +99,6 @@ impl<'a> Wiring<'a> {
         Ok(hooks)
     }
 
-    /// (receiver, donor) positions of the continuation, which only [`Positions::All`] covers. The answer has the same
-    /// number of tokens on both sides.
-    fn continued(&self, run: &Placed<'_>, site: &Site, row: &RunRow) -> Vec<(usize, usize)> {
-        if site.positions != Positions::All {
-            return Vec::new();
-        }
-        let donor_prompt = run.pair.side(run.plan.receiver.other()).ids.len();
-        (row.prompt..row.ids.len()).map(|position| (position, donor_prompt + position - row.prompt)).collect()
-    }
-
     fn unit(&self, site: &Site, row: usize, tokens: usize, position: usize, head: usize) -> usize {
         let units = if site.kind == SiteKind::Z { self.architecture.n_heads } else { 1 };
         (row * tokens + position) * units + head
@@ -119,8 +110,9 @@ impl<'a> Wiring<'a> {
         (site, intervention): (&Site, Intervention),
         offset: usize,
         (position, donor, head): (usize, usize, usize),
-        unit: usize,
     ) -> Result<(), InterveneError> {
+        let Some(own) = position.checked_sub(run.start) else { return Ok(()) };
+        let unit = self.unit(site, run.first_row + offset, self.tokens, own, head);
         let kind = match intervention {
             Intervention::Interchange => Kind::Interchange,
             Intervention::RandomDirection { .. } => Kind::Direction,
@@ -145,6 +137,16 @@ impl<'a> Wiring<'a> {
         }
         Ok(())
     }
+}
+
+/// (receiver, donor) positions of the continuation, which only [`Positions::All`] covers. The answer has the same number
+/// of tokens on both sides.
+fn continued(run: &Placed<'_>, site: &Site, row: &RunRow) -> Vec<(usize, usize)> {
+    if site.positions != Positions::All {
+        return Vec::new();
+    }
+    let donor_prompt = run.pair.side(run.plan.receiver.other()).ids.len();
+    (row.prompt..row.ids.len()).map(|position| (position, donor_prompt + position - row.prompt)).collect()
 }
 
 fn heads(site: &Site, architecture: &Architecture) -> std::ops::Range<usize> {
