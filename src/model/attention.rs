@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use candle_core::{Result, Tensor};
 
 use super::architecture::{Architecture, QkNorm};
-use super::decoder::{Norm, tap};
+use super::decoder::tap;
 use super::error::ModelError;
 use super::hook::{HookKind, HookPoint, Hooks};
 use super::layout::{AttentionInput, BlockLayout, FusedOrder};
 use super::linear::Linear;
-use crate::ops::{self, Attending, CausalMask};
+use super::norm::Norm;
+use crate::ops::{self, Attending, CausalMask, Pairing};
 
 /// What decides which keys a query sees and how it is turned.
 pub(crate) struct Mask<'a> {
@@ -37,6 +38,7 @@ pub(crate) struct Attention {
     head_dim: usize,
     scale: f64,
     softcap: Option<f64>,
+    pairing: Pairing,
 }
 
 impl Attention {
@@ -53,7 +55,7 @@ impl Attention {
             },
             AttentionInput::Fused(qkv, order) => Input::Fused(Linear::new(qkv, tensors)?, *order),
         };
-        let norm = |place: &Option<_>| place.as_ref().map(|place| Norm::new(place, architecture, tensors)).transpose();
+        let norm = |place| Norm::optional(place, architecture, tensors);
         Ok(Self {
             input,
             q_norm: norm(&layout.q_norm)?,
@@ -65,6 +67,7 @@ impl Attention {
             head_dim: architecture.head_dim,
             scale: architecture.attention_scale,
             softcap: architecture.attention_softcap,
+            pairing: architecture.rotary_pairing,
         })
     }
 
@@ -75,6 +78,17 @@ impl Attention {
         };
         linears.push(&mut self.out);
         linears
+    }
+
+    /// The weight, bias or gain that is called `name`.
+    pub fn parameter(&mut self, name: &str) -> Option<&mut Tensor> {
+        let linears = match &mut self.input {
+            Input::Separate { q, k, v } => vec![q, k, v],
+            Input::Fused(qkv, _) => vec![qkv],
+        };
+        let linears = linears.into_iter().chain([&mut self.out]).filter_map(|linear| linear.parameter(name));
+        let norms = [&mut self.q_norm, &mut self.k_norm].into_iter().flatten().filter_map(|norm| norm.parameter(name));
+        linears.chain(norms).next()
     }
 
     /// Queries `[b, t, h, k]`, keys and values `[b, t, g, k]`.
@@ -91,10 +105,11 @@ impl Attention {
                 let part = |start, heads| all.narrow(2, start, heads)?.contiguous();
                 Ok((part(0, h)?, part(h, g)?, part(h + g, g)?))
             }
-            Input::Fused(qkv, FusedOrder::Heads) => {
-                let all = qkv.forward(x_btd)?.reshape((batch, tokens, h, 3, k))?;
-                let part = |index| all.narrow(3, index, 1)?.squeeze(3)?.contiguous();
-                Ok((part(0)?, part(1)?, part(2)?))
+            Input::Fused(qkv, FusedOrder::Groups) => {
+                let readers = h / g.max(1);
+                let all = qkv.forward(x_btd)?.reshape((batch, tokens, g, readers + 2, k))?;
+                let part = |start, len| all.narrow(3, start, len)?.flatten(2, 3)?.contiguous();
+                Ok((part(0, readers)?, part(readers, 1)?, part(readers + 1, 1)?))
             }
         }
     }
@@ -129,7 +144,10 @@ impl Attention {
         let k_btgk = self.normed(tap(hooks, HookKind::K, layer, k_btgk)?, &self.k_norm)?;
         let v_btgk = tap(hooks, HookKind::V, layer, v_btgk)?;
         let (q_bthk, k_btgk) = match mask.rotary {
-            Some((cos, sin)) => (ops::rotate(&q_bthk, cos, sin)?, ops::rotate(&k_btgk, cos, sin)?),
+            Some((cos, sin)) => {
+                let turned = |x| ops::rotate(x, cos, sin, self.pairing);
+                (turned(&q_bthk)?, turned(&k_btgk)?)
+            }
             None => (q_bthk, k_btgk),
         };
         let how = self.attending(mask);

@@ -8,9 +8,12 @@ mod adapter;
 mod adapter_config;
 mod architecture;
 mod attention;
+mod bank;
 mod config;
+mod config_rotary;
 mod decoder;
 mod error;
+mod experts;
 mod family;
 pub mod generate;
 mod hook;
@@ -18,6 +21,9 @@ pub mod hub;
 mod language_model;
 mod layout;
 mod linear;
+mod merge;
+mod mlp;
+mod norm;
 pub mod reference;
 mod rotary;
 pub mod score;
@@ -25,12 +31,14 @@ mod text;
 mod weights;
 
 pub use adapter::{Adapter, LoraSpec, TargetModules};
-pub use architecture::{Architecture, BlockPlan, Dimension, NormKind, QkNorm};
+pub use architecture::{Architecture, BlockPlan, Dimension, Experts, NormKind, QkNorm};
+pub use bank::AdapterBank;
 pub use decoder::Readout;
 pub use error::ModelError;
 pub use hook::{HookKind, HookPoint, Hooks, NoHooks, Record, UnknownHookPoint};
 pub use language_model::{LanguageModel, LinearModule, LoadOptions};
-pub use rotary::{LongRotary, Rotary};
+pub use merge::Merged;
+pub use rotary::{DynamicRotary, LongRotary, Rotary};
 pub use score::{
     AnswerRows, Row, Score, ScoreRequest, TokenizedPrompt, answer_loglikelihoods, split_tokens, target_logprobs,
     tokenize_prompt,

@@ -1,4 +1,5 @@
-//! Parity with the reference implementations: every array of the fixtures' `golden.json`, from both config forms.
+//! Parity with the reference implementations: every array of the fixtures' `golden.json`, from both config forms. The
+//! fixtures are the shared ones and those of the project itself (`tests/fixtures/parity`); every folder runs.
 //!
 //! Tolerances: activations and logits max(10 × `f32_vs_f64_max_abs`, 1e-6); loss, long and patch 10 × that of the
 //! logits; gradient norms 1e-4 relative; generated tokens equal.
@@ -16,29 +17,12 @@ use serde_json::Value;
 
 use crate::shared::{json, largest_difference, numbers, rows, shared_dir};
 
-/// The fixtures of the families that are known.
-const FIXTURES: [&str; 17] = [
-    "gemma2",
-    "gemma3_text",
-    "gpt2",
-    "gpt_neox",
-    "gpt_neox_sequential",
-    "llama",
-    "llama3_rope",
-    "llama_tied_bias_headdim",
-    "mistral",
-    "olmo2",
-    "phi",
-    "phi3",
-    "phi3_longrope",
-    "qwen2",
-    "qwen2_sliding",
-    "qwen3",
-    "smollm3",
-];
+/// Folders of the shared fixtures, and of the project's own.
+const FOLDERS: [usize; 2] = [17, 20];
 
 struct Case {
     name: String,
+    folder: PathBuf,
     golden: Value,
     model: LanguageModel,
 }
@@ -69,11 +53,18 @@ fn batch(rows: &[Vec<u32>]) -> Tensor {
     Tensor::new(rows.to_vec(), &Device::Cpu).expect("batch")
 }
 
+/// The folders of a directory, by name.
+fn folders(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("fixtures").map(|entry| entry.expect("entry").path());
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
 /// The fixture's folder with one of its configs, put together in a scratch folder where the legacy one is asked for.
-fn folder(shared: &Path, name: &str, config: &str) -> PathBuf {
-    let source = shared.join("fixtures/parity").join(name);
+fn with_config(source: &Path, config: &str) -> PathBuf {
     if config == "config.json" {
-        return source;
+        return source.to_path_buf();
     }
     // Tests run side by side, so each call has a folder of its own.
     static CALLS: AtomicUsize = AtomicUsize::new(0);
@@ -88,17 +79,21 @@ fn folder(shared: &Path, name: &str, config: &str) -> PathBuf {
 }
 
 fn cases() -> Vec<Case> {
-    let Some(shared) = shared_dir() else { return Vec::new() };
+    let own = folders(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parity"));
+    assert_eq!(own.len(), FOLDERS[1], "every fixture of the project runs");
+    let shared = shared_dir().map(|shared| folders(&shared.join("fixtures/parity")));
+    assert!(shared.as_ref().is_none_or(|shared| shared.len() == FOLDERS[0]), "every shared fixture runs");
     let mut cases = Vec::new();
-    for name in FIXTURES {
-        let golden = json(&shared.join("fixtures/parity").join(name).join("golden.json"));
+    for source in shared.into_iter().flatten().chain(own) {
+        let golden = json(&source.join("golden.json"));
         for config in ["config.json", "config_legacy.json"] {
-            let folder = folder(&shared, name, config);
-            let model = LanguageModel::load(&folder, &LoadOptions::default()).expect("model");
-            cases.push(Case { name: format!("{name} ({config})"), golden: golden.clone(), model });
+            let name = format!("{} ({config})", golden["arch"].as_str().expect("name"));
+            let folder = with_config(&source, config);
+            let model = LanguageModel::load(&folder, &LoadOptions::default());
+            let model = model.unwrap_or_else(|error| panic!("{name}: {error}"));
+            cases.push(Case { name, folder, golden: golden.clone(), model });
         }
     }
-    assert_eq!(cases.len(), 2 * FIXTURES.len(), "every fixture runs from both configs");
     cases
 }
 
@@ -126,6 +121,13 @@ fn activations_and_logits() {
             (HookKind::MlpOut, added("mlp")),
         ] {
             case.check(&key, &at(kind), &golden[key.as_str()], case.tolerance(&key));
+        }
+        let sparse = case.model.architecture().blocks.iter().any(|block| block.sparse);
+        assert_eq!(sparse, golden.get("expert_weights").is_some(), "{}", case.name);
+        if sparse {
+            let routed = kept.iter().filter(|(point, _)| point.kind == HookKind::ExpertWeights);
+            let weights: Vec<f64> = routed.flat_map(|(_, weights)| values(weights)).collect();
+            case.check("expert_weights", &weights, &golden["expert_weights"], case.tolerance("expert_weights"));
         }
         case.check("logits", &values(&logits), &golden["logits"], case.tolerance("logits"));
     }
@@ -155,10 +157,8 @@ pub fn next_token_rows(ids: &[Vec<u32>]) -> Vec<Row> {
 
 #[test]
 fn gradient_norms_of_every_parameter() {
-    let Some(shared) = shared_dir() else { return };
     for case in cases() {
-        let name = case.golden["arch"].as_str().expect("name");
-        let config = json(&shared.join("fixtures/parity").join(name).join("config.json"));
+        let config = json(&case.folder.join("config.json"));
         let mut vars: BTreeMap<String, Var> = (case.model.tensors().iter())
             .map(|(name, tensor)| (name.clone(), Var::from_tensor(tensor).expect("variable")))
             .collect();
