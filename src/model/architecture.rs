@@ -159,6 +159,13 @@ impl Architecture {
         }
     }
 
+    /// Sequences of the same class may be padded to one length; those of different classes are turned by other
+    /// frequencies, so that padding one to the other's length would change what the model says. One class in most
+    /// models; more where rotary frequencies follow the length (dynamic and LongRoPE scaling).
+    pub fn length_class(&self, tokens: usize) -> Vec<usize> {
+        self.rotaries.iter().map(|rotary| rotary.length_class(tokens)).collect()
+    }
+
     /// The shape at a point.
     pub fn hook_shape(&self, point: HookPoint) -> Vec<Dimension> {
         use Dimension::{Batch, Size, Tokens};

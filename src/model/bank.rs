@@ -44,6 +44,11 @@ impl AdapterBank {
         Ok(())
     }
 
+    /// The base, with no adapter chosen.
+    pub fn base(&self) -> &LanguageModel {
+        &self.model
+    }
+
     /// The names in the order in which they were added.
     pub fn names(&self) -> &[String] {
         &self.names

@@ -26,8 +26,8 @@ const HARMLESS: &[&str] = &[
     // Heads of other tasks.
     "finetuning_task", "id2label", "label2id", "num_labels", "problem_type", "task_specific_params",
     "summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type", "summary_use_proj",
-    // What is returned.
-    "output_attentions", "output_hidden_states", "output_router_logits", "return_dict",
+    // What is returned, and how the model is used.
+    "is_decoder", "output_attentions", "output_hidden_states", "output_router_logits", "return_dict",
     // Generation and tokens.
     "bad_words_ids", "begin_suppress_tokens", "bos_token_id", "decoder_start_token_id", "diversity_penalty",
     "do_sample", "early_stopping", "encoder_no_repeat_ngram_size", "eos_token_id", "exponential_decay_length_penalty",

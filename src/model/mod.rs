@@ -40,7 +40,7 @@ pub use language_model::{LanguageModel, LinearModule, LoadOptions};
 pub use merge::Merged;
 pub use rotary::{DynamicRotary, LongRotary, Rotary};
 pub use score::{
-    AnswerRows, Row, Score, ScoreRequest, TokenizedPrompt, answer_loglikelihoods, split_tokens, target_logprobs,
-    tokenize_prompt,
+    AnswerRows, Row, Score, ScoreRequest, TokenizedPrompt, answer_loglikelihoods, score_with_adapters, split_tokens,
+    target_logprobs, tokenize_prompt,
 };
 pub use text::{Encoded, Special, TextTokenizer};

@@ -122,6 +122,15 @@ impl Rotary {
         Cow::Owned(powers(base * stretch.powf(dims as f64 / (dims as f64 - 2.0)), dims))
     }
 
+    /// Sequences of the same class share their frequencies.
+    pub fn length_class(&self, tokens: usize) -> usize {
+        match (&self.long, &self.dynamic) {
+            (Some(long), _) => usize::from(tokens > long.from),
+            (None, Some(dynamic)) => tokens.max(dynamic.from),
+            (None, None) => 0,
+        }
+    }
+
     /// Cosines and sines of positions `0..tokens`, each `[tokens, pairs]`.
     fn values(&self, tokens: usize) -> (Vec<f32>, Vec<f32>) {
         let frequencies = self.frequencies_of(tokens);

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use candle_core::Tensor;
 
+use super::bank::AdapterBank;
 use super::decoder::Readout;
 use super::error::ModelError;
 use super::hook::{Hooks, NoHooks};
@@ -127,6 +128,14 @@ pub fn target_logprobs(model: &LanguageModel, rows: &[Row], hooks: &mut dyn Hook
             picks.push((reads.at(number, position), token));
         }
     }
+    let class = |row: &Row| model.architecture().length_class(row.ids.len());
+    if let Some([a, b]) = rows.windows(2).find(|pair| matches!(pair, [a, b] if class(a) != class(b))) {
+        return Err(ModelError::Request(format!(
+            "rows of {} and {} tokens in one batch: this model's rotary frequencies follow the length, so run them apart",
+            a.ids.len(),
+            b.ids.len()
+        )));
+    }
     let logits = model.forward(&batch(model, &ids)?, Readout::Rows(&reads.positions), hooks)?;
     Ok(ops::logprobs_at(&logits, &picks)?)
 }
@@ -242,26 +251,55 @@ pub fn score(
     batch_tokens: usize,
     progress: &dyn Progress,
 ) -> Result<Vec<Score>, ModelError> {
-    let limit = model.architecture().max_positions;
-    let mut shared: BTreeMap<Vec<u32>, Vec<Asked>> = BTreeMap::new();
-    for (request, asked) in requests.iter().enumerate() {
-        let Row { ids, targets } = windowed(asked, limit)?;
-        shared.entry(ids).or_default().push(Asked { request, targets });
+    let choices = requests.iter().map(|request| (None, request));
+    score_rows(model, choices, batch_tokens, progress, &|_| Ok(model.clone()))
+}
+
+/// Scores requests as [`score`] does, each with the adapter of the bank that it names or with the base alone. Requests
+/// with different adapters share batches.
+pub fn score_with_adapters(
+    bank: &AdapterBank,
+    requests: &[(Option<&str>, ScoreRequest)],
+    batch_tokens: usize,
+    progress: &dyn Progress,
+) -> Result<Vec<Score>, ModelError> {
+    let choices = requests.iter().map(|(adapter, request)| (*adapter, request));
+    score_rows(bank.base(), choices, batch_tokens, progress, &|chosen| bank.rows(chosen))
+}
+
+/// Scores requests by the model that `choose` makes for the adapters of a batch's rows.
+fn score_rows<'a>(
+    base: &LanguageModel,
+    requests: impl ExactSizeIterator<Item = (Option<&'a str>, &'a ScoreRequest)>,
+    batch_tokens: usize,
+    progress: &dyn Progress,
+    choose: &dyn Fn(&[Option<&str>]) -> Result<LanguageModel, ModelError>,
+) -> Result<Vec<Score>, ModelError> {
+    let architecture = base.architecture();
+    let count = requests.len();
+    let mut shared: BTreeMap<_, Vec<Asked>> = BTreeMap::new();
+    for (request, (adapter, asked)) in requests.enumerate() {
+        let Row { ids, targets } = windowed(asked, architecture.max_positions)?;
+        shared.entry((ids, adapter)).or_default().push(Asked { request, targets });
     }
-    let mut rows: Vec<_> = shared.into_iter().collect();
-    rows.sort_by_key(|(ids, _)| std::cmp::Reverse(ids.len()));
+    let row = |((ids, adapter), asked)| SharedRow { ids, adapter, asked };
+    let mut rows: Vec<_> = shared.into_iter().map(row).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.ids.len()));
     let empty = Score { loglikelihood: 0.0, is_greedy: true, num_tokens: 0 };
-    let mut scores = vec![empty; requests.len()];
-    progress.start("score", requests.len() as u64);
+    let mut scores = vec![empty; count];
+    progress.start("score", count as u64);
     let mut rest = rows.as_slice();
-    while let Some((longest, _)) = rest.first() {
+    while let Some(SharedRow { ids: longest, .. }) = rest.first() {
         if progress.cancelled() {
             return Err(ModelError::Interrupted);
         }
-        let size = (batch_tokens / longest.len().max(1)).clamp(1, rest.len());
+        let class = architecture.length_class(longest.len());
+        let alike = rest.iter().take_while(|row| architecture.length_class(row.ids.len()) == class).count();
+        let size = (batch_tokens / longest.len().max(1)).clamp(1, alike);
         let (now, later) = rest.split_at(size);
-        score_batch(model, now, &mut scores)?;
-        progress.advance(now.iter().map(|(_, asked)| asked.len() as u64).sum());
+        let chosen: Vec<_> = now.iter().map(|row| row.adapter).collect();
+        score_batch(&choose(&chosen)?, now, &mut scores)?;
+        progress.advance(now.iter().map(|row| row.asked.len() as u64).sum());
         rest = later;
     }
     progress.finish();
@@ -275,11 +313,18 @@ struct Asked {
     targets: Vec<(usize, u32)>,
 }
 
-fn score_batch(model: &LanguageModel, rows: &[(Vec<u32>, Vec<Asked>)], scores: &mut [Score]) -> Result<(), ModelError> {
-    let ids: Vec<&[u32]> = rows.iter().map(|(ids, _)| ids.as_slice()).collect();
+/// Tokens that run once for every request that wants something of them.
+struct SharedRow<'a> {
+    ids: Vec<u32>,
+    adapter: Option<&'a str>,
+    asked: Vec<Asked>,
+}
+
+fn score_batch(model: &LanguageModel, rows: &[SharedRow<'_>], scores: &mut [Score]) -> Result<(), ModelError> {
+    let ids: Vec<&[u32]> = rows.iter().map(|row| row.ids.as_slice()).collect();
     let mut reads = Reads::default();
     let (mut picks, mut owners) = (Vec::new(), Vec::new());
-    for (row, (_, asked)) in rows.iter().enumerate() {
+    for (row, SharedRow { asked, .. }) in rows.iter().enumerate() {
         for Asked { request, targets } in asked {
             picks.extend(targets.iter().map(|&(position, token)| (reads.at(row, position), token)));
             owners.extend(std::iter::repeat_n(*request, targets.len()));

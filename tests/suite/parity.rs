@@ -9,9 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::{Device, Result, Tensor, Var};
+use counterpath::base::Silent;
 use counterpath::model::generate::{Choice, Stop, generate};
+use counterpath::model::score::score;
 use counterpath::model::{
-    HookKind, HookPoint, Hooks, LanguageModel, LoadOptions, NoHooks, Readout, Record, Row, target_logprobs,
+    HookKind, HookPoint, Hooks, LanguageModel, LoadOptions, NoHooks, Readout, Record, Row, ScoreRequest,
+    target_logprobs,
 };
 use serde_json::Value;
 
@@ -303,4 +306,26 @@ fn every_hook_point_is_written_where_it_is_read() {
             assert!(difference > 1e-3, "{} {point}: writing changed the logits by {difference:e}", case.name);
         }
     }
+}
+
+#[test]
+fn rows_whose_frequencies_follow_the_length_are_not_padded_together() {
+    let mut seen = 0;
+    for case in cases().into_iter().filter(|case| case.name.contains("longrope") || case.name.contains("dynamic")) {
+        let request = |length: u32| ScoreRequest {
+            context: (0..length).map(|i| (i * 7 + 3) % 48).collect(),
+            continuation: vec![5],
+        };
+        let requests = [request(40), request(8), request(36), request(20)];
+        let together = score(&case.model, &requests, 4096, &Silent).expect("scores");
+        for (request, expected) in requests.iter().zip(&together) {
+            let alone = &score(&case.model, std::slice::from_ref(request), 4096, &Silent).expect("score")[0];
+            assert!((alone.loglikelihood - expected.loglikelihood).abs() < 1e-5, "{}", case.name);
+        }
+        let row = |length: u32| Row { ids: vec![3; length as usize], targets: vec![(0, 5)] };
+        let error = target_logprobs(&case.model, &[row(8), row(40)], &mut NoHooks).expect_err("refused");
+        assert!(error.to_string().contains("8") && error.to_string().contains("40"), "{error}");
+        seen += 1;
+    }
+    assert!(seen >= 2);
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
-use counterpath::base::Seed;
+use counterpath::base::{Seed, Silent};
 use counterpath::model::{
-    Adapter, AdapterBank, LanguageModel, LoadOptions, LoraSpec, ModelError, NoHooks, Readout, TargetModules,
-    target_logprobs,
+    Adapter, AdapterBank, LanguageModel, LoadOptions, LoraSpec, ModelError, NoHooks, Readout, ScoreRequest,
+    TargetModules, score::score, score_with_adapters, target_logprobs,
 };
 use serde_json::Value;
 
@@ -318,4 +318,32 @@ fn an_adapter_for_another_base_is_refused() {
     };
     let error = Adapter::init(&base("gpt2").expect("base"), &spec("q_proj"), Seed::new(0)).expect_err("refused");
     assert!(error.to_string().contains("q_proj") && error.to_string().contains("c_attn"), "{error}");
+}
+
+#[test]
+fn requests_choose_their_adapter() {
+    let Some(base) = base("llama") else { return };
+    let shared = shared_dir().expect("shared");
+    let adapter =
+        |name: &str| Adapter::load(&shared.join("fixtures/peft").join(name), &Device::Cpu).expect("adapter").frozen();
+    let (plain, dora) = (adapter("llama_lora_qv"), adapter("llama_dora"));
+    let mut bank = AdapterBank::new(&base);
+    bank.add("plain", &plain).expect("fits");
+    bank.add("dora", &dora).expect("fits");
+    let request = |length: u32| ScoreRequest {
+        context: (0..length).map(|i| (i * 37 + 11) % 256).collect(),
+        continuation: vec![7, (length * 5) % 256],
+    };
+    let names = [Some("plain"), None, Some("dora")];
+    let requests: Vec<_> = (0..12).map(|i| (names[i % 3], request(3 + (i / 3) as u32))).collect();
+    let together = score_with_adapters(&bank, &requests, 4096, &Silent).expect("scores");
+    let models = [base.with_adapter(&plain), Ok(base.clone()), base.with_adapter(&dora)];
+    for (index, ((_, request), found)) in requests.iter().zip(&together).enumerate() {
+        let model = models[index % 3].as_ref().expect("fits");
+        let alone = &score(model, std::slice::from_ref(request), 4096, &Silent).expect("score")[0];
+        assert!((alone.loglikelihood - found.loglikelihood).abs() < 1e-5, "{index}: {alone:?} {found:?}");
+        assert_eq!((alone.is_greedy, alone.num_tokens), (found.is_greedy, found.num_tokens));
+    }
+    let alike = |a: usize, b: usize| (together[a].loglikelihood - together[b].loglikelihood).abs() < 1e-2;
+    assert!(!alike(0, 1) && !alike(1, 2), "the same tokens through other adapters");
 }
