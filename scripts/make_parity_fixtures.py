@@ -10,6 +10,7 @@ implementation, single precision, on the CPU.
 """
 
 import argparse
+import copy
 import json
 import shutil
 import zlib
@@ -262,11 +263,16 @@ def reference(folder_or_config, dtype):
     return model.eval()
 
 
+def configured(legacy):
+    # A copy: reading a config adds to the dictionaries inside it.
+    return AutoConfig.for_model(**copy.deepcopy(legacy))
+
+
 def write(case, legacy):
     folder = ROOT / case
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    model = reference(AutoConfig.for_model(**legacy), torch.float32)
+    model = reference(configured(legacy), torch.float32)
     fill(model, case)
     model.to(torch.bfloat16).save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
@@ -281,7 +287,7 @@ def write(case, legacy):
     long = torch.randint(3, VOCAB, (1, LONG), generator=draw)
     arrays = traced(model, ids)
     for dtype in (torch.float32, torch.float64):
-        other = reference(AutoConfig.for_model(**legacy), dtype)
+        other = reference(configured(legacy), dtype)
         other.load_state_dict(model.state_dict())
         found = traced(other, ids)
         if dtype == torch.float32:

@@ -22,7 +22,8 @@ pub(crate) struct Mask<'a> {
 
 #[derive(Debug, Clone)]
 enum Input {
-    Separate { q: Linear, k: Linear, v: Linear },
+    /// Queries, keys, values.
+    Separate(Box<[Linear; 3]>),
     Fused(Linear, FusedOrder),
 }
 
@@ -48,11 +49,11 @@ impl Attention {
         tensors: &BTreeMap<String, Tensor>,
     ) -> std::result::Result<Self, ModelError> {
         let input = match &layout.attention {
-            AttentionInput::Separate { q, k, v } => Input::Separate {
-                q: Linear::new(q, tensors)?,
-                k: Linear::new(k, tensors)?,
-                v: Linear::new(v, tensors)?,
-            },
+            AttentionInput::Separate { q, k, v } => Input::Separate(Box::new([
+                Linear::new(q, tensors)?,
+                Linear::new(k, tensors)?,
+                Linear::new(v, tensors)?,
+            ])),
             AttentionInput::Fused(qkv, order) => Input::Fused(Linear::new(qkv, tensors)?, *order),
         };
         let norm = |place| Norm::optional(place, architecture, tensors);
@@ -72,8 +73,8 @@ impl Attention {
     }
 
     pub fn linears_mut(&mut self) -> Vec<&mut Linear> {
-        let mut linears = match &mut self.input {
-            Input::Separate { q, k, v } => vec![q, k, v],
+        let mut linears: Vec<_> = match &mut self.input {
+            Input::Separate(parts) => parts.iter_mut().collect(),
             Input::Fused(qkv, _) => vec![qkv],
         };
         linears.push(&mut self.out);
@@ -82,8 +83,8 @@ impl Attention {
 
     /// The weight, bias or gain that is called `name`.
     pub fn parameter(&mut self, name: &str) -> Option<&mut Tensor> {
-        let linears = match &mut self.input {
-            Input::Separate { q, k, v } => vec![q, k, v],
+        let linears: Vec<_> = match &mut self.input {
+            Input::Separate(parts) => parts.iter_mut().collect(),
             Input::Fused(qkv, _) => vec![qkv],
         };
         let linears = linears.into_iter().chain([&mut self.out]).filter_map(|linear| linear.parameter(name));
@@ -97,7 +98,8 @@ impl Attention {
         let (h, g, k) = (self.n_heads, self.n_kv_heads, self.head_dim);
         let split = |x: Tensor, heads: usize| x.reshape((batch, tokens, heads, k));
         match &self.input {
-            Input::Separate { q, k, v } => {
+            Input::Separate(parts) => {
+                let [q, k, v] = parts.as_ref();
                 Ok((split(q.forward(x_btd)?, h)?, split(k.forward(x_btd)?, g)?, split(v.forward(x_btd)?, g)?))
             }
             Input::Fused(qkv, FusedOrder::Blocks) => {

@@ -7,7 +7,10 @@ use super::rotary::{Llama3Scaling, Rotary, YarnScaling};
 impl Config<'_> {
     /// The share of a head's channels that is turned, under any of its names; `default` where none is there.
     pub fn rotary_dims(&self, head_dim: usize, default: f64) -> Result<usize, ModelError> {
-        let nested = self.object("rope_parameters")?;
+        let nested = match self.object("rope_parameters")? {
+            Some(nested) => Some(nested),
+            None => self.object("rope_scaling")?,
+        };
         let name = self.any(&["partial_rotary_factor", "rotary_pct", "rope_pct"]);
         let flat = name.map(|name| self.number(name)).transpose()?;
         let nested = nested.map(|nested| nested.optional_number("partial_rotary_factor")).transpose()?.flatten();

@@ -27,6 +27,7 @@ mod norm;
 pub mod reference;
 mod rotary;
 pub mod score;
+mod targets;
 mod text;
 mod weights;
 
@@ -39,8 +40,6 @@ pub use hook::{HookKind, HookPoint, Hooks, NoHooks, Record, UnknownHookPoint};
 pub use language_model::{LanguageModel, LinearModule, LoadOptions};
 pub use merge::Merged;
 pub use rotary::{DynamicRotary, LongRotary, Rotary};
-pub use score::{
-    AnswerRows, Row, Score, ScoreRequest, TokenizedPrompt, answer_loglikelihoods, score_with_adapters, split_tokens,
-    target_logprobs, tokenize_prompt,
-};
+pub use score::{Score, ScoreRequest, TokenizedPrompt, score_with_adapters, split_tokens, tokenize_prompt};
+pub use targets::{AnswerRows, Row, answer_loglikelihoods, target_logprobs};
 pub use text::{Encoded, Special, TextTokenizer};

@@ -208,7 +208,9 @@ fn with_shared_fields(mut config: Value) -> Value {
     let shared = json!({"attention_dropout": 0.0, "initializer_range": 0.02, "torch_dtype": "bfloat16",
         "transformers_version": "4.41.0", "use_cache": true, "_name_or_path": "somebody/something"});
     let (Some(config), Some(shared)) = (config.as_object_mut(), shared.as_object()) else { unreachable!() };
-    shared.iter().for_each(|(field, value)| drop(config.entry(field).or_insert(value.clone())));
+    for (field, value) in shared {
+        config.entry(field).or_insert_with(|| value.clone());
+    }
     Value::Object(config.clone())
 }
 

@@ -347,3 +347,33 @@ fn requests_choose_their_adapter() {
     let alike = |a: usize, b: usize| (together[a].loglikelihood - together[b].loglikelihood).abs() < 1e-2;
     assert!(!alike(0, 1) && !alike(1, 2), "the same tokens through other adapters");
 }
+
+#[test]
+fn target_modules_follow_the_rules_of_peft() {
+    let mixtral = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parity/mixtral");
+    let mixtral = LanguageModel::load(&mixtral, &LoadOptions::default()).expect("model");
+    let targets = |model: &LanguageModel, target_modules: TargetModules| {
+        let spec = LoraSpec { rank: 1, alpha: 1.0, target_modules, rslora: false };
+        Adapter::init(model, &spec, Seed::new(0))
+            .map(|adapter| adapter.modules().into_iter().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let list = |entry: &str| targets(&mixtral, TargetModules::List(vec![entry.into()]));
+    let pattern = |pattern: &str| targets(&mixtral, TargetModules::Pattern(pattern.into()));
+    // A suffix counts on a dot's boundary alone, so that "proj" is no target and "1.w1" is expert 1 of either block.
+    assert_eq!(list("q_proj").expect("targets").len(), 2);
+    assert!(list("proj").expect_err("no module ends so").to_string().contains("proj"));
+    let expert = list("1.w1").expect("targets");
+    assert_eq!(expert.len(), 2);
+    assert_eq!(expert[0], "model.layers.0.block_sparse_moe.experts.1.w1");
+    assert_eq!(list("model.layers.1.self_attn.q_proj").expect("a whole path").len(), 1);
+    // A pattern must match the whole path.
+    assert!(pattern("q_proj").is_err());
+    assert_eq!(pattern(r".*\.1\.self_attn\.(q|k)_proj").expect("targets").len(), 2);
+    assert!(pattern("(").expect_err("malformed").to_string().contains("target_modules"));
+    // Every linear layer but the head: four projections, a router and three experts of three, in two blocks.
+    for all in ["all-linear", "ALL-LINEAR"] {
+        let all = pattern(all).expect("targets");
+        assert_eq!(all.len(), 2 * (4 + 1 + 3 * 3));
+        assert!(!all.iter().any(|module| module == "lm_head"));
+    }
+}

@@ -38,6 +38,31 @@ fn stories260k_tells_its_story() {
 }
 
 #[test]
+fn babyllama_begins_the_same_story() {
+    let Some(model) = model("babyllama-tok105") else { return };
+    let tokenizer = model.tokenizer().expect("tokenizer");
+    let mut prompt = tokenizer.encode("Once upon a time", Special::Default).expect("tokens").ids;
+    if prompt.first() != Some(&1) {
+        prompt.insert(0, 1);
+    }
+    let tokens = generate(&model, &prompt, 40, &Choice::Greedy, Stop::AtEnd).expect("tokens");
+    let text = tokenizer.decode(&tokens).expect("text");
+    assert!(text.starts_with(", there was a little girl named Lily."), "{text}");
+}
+
+#[test]
+fn slm4096_continues_its_corpus() {
+    let Some(model) = model("slm4096") else { return };
+    let corpus = std::fs::read_to_string(shared_dir().expect("shared").join("data/models/slm4096/corpus.txt"));
+    let corpus = corpus.expect("corpus");
+    let tokenizer = model.tokenizer().expect("tokenizer");
+    let ids = tokenizer.encode(&corpus.chars().take(120).collect::<String>(), Special::Default).expect("tokens").ids;
+    let (prompt, rest) = ids.split_at(48);
+    let tokens = generate(&model, prompt, rest.len(), &Choice::Greedy, Stop::AtLimit).expect("tokens");
+    assert_eq!(tokenizer.decode(&tokens).expect("text"), tokenizer.decode(rest).expect("text"));
+}
+
+#[test]
 fn sampling_repeats_with_its_seed() {
     let Some(model) = model("stories260K") else { return };
     let draw = |seed| {

@@ -73,7 +73,7 @@ const FAMILIES: &[Family] = &[
     family("olmoe", mixture::olmoe, &[]),
     family("opt", opt::read, &["activation_dropout"]),
     family("phi", phi::read, &[]),
-    family("phi3", phi3::read, &[]),
+    family("phi3", phi3::read, &["original_max_position_embeddings"]),
     family("qwen2", qwen2::read, WINDOW),
     family("qwen3", qwen3::read, WINDOW),
     family("qwen3_moe", mixture::qwen3_moe, WINDOW),
