@@ -1,10 +1,13 @@
 //! Rotary position tables, computed as the reference does: frequencies, angles and their cosines in single precision.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Mutex;
 
 use candle_core::{Device, Result, Tensor};
 use serde::Serialize;
+
+use crate::ops::Span;
 
 /// A rotary embedding: channel pair i is turned by position · frequency i.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -131,11 +134,11 @@ impl Rotary {
         }
     }
 
-    /// Cosines and sines of positions `0..tokens`, each `[tokens, pairs]`.
-    fn values(&self, tokens: usize) -> (Vec<f32>, Vec<f32>) {
-        let frequencies = self.frequencies_of(tokens);
+    /// Cosines and sines of `positions` of a sequence of `length` tokens, each `[positions, pairs]`.
+    fn values(&self, positions: Range<usize>, length: usize) -> (Vec<f32>, Vec<f32>) {
+        let frequencies = self.frequencies_of(length);
         let frequencies = &frequencies;
-        let angles = (0..tokens).flat_map(|position| frequencies.iter().map(move |f| f64::from(position as f32 * f)));
+        let angles = positions.flat_map(|position| frequencies.iter().map(move |f| f64::from(position as f32 * f)));
         angles.map(|angle| (angle.cos() as f32 * self.scale, angle.sin() as f32 * self.scale)).unzip()
     }
 }
@@ -191,12 +194,28 @@ impl RotaryTables {
         {
             return Ok((cos.clone(), sin.clone()));
         }
-        let (cos, sin) = self.rotary.values(tokens);
+        let (cos, sin) = self.rotary.values(0..tokens, tokens);
         let pairs = self.rotary.frequencies.len();
         let cos = Tensor::from_vec(cos, (tokens, pairs), device)?;
         let sin = Tensor::from_vec(sin, (tokens, pairs), device)?;
         *last = Some((tokens, cos.clone(), sin.clone()));
         Ok((cos, sin))
+    }
+
+    /// Cosines and sines of the `tokens` positions from each row's start, each `[b, tokens, pairs]`; a row's length is
+    /// where its own tokens end.
+    pub fn of_spans(&self, spans: &[Span], tokens: usize, device: &Device) -> Result<(Tensor, Tensor)> {
+        let row = |span: &Span| self.rotary.values(span.start..span.start + tokens, span.start + span.tokens);
+        let (cos, sin): (Vec<_>, Vec<_>) = spans.iter().map(row).unzip();
+        let table = |rows: Vec<Vec<f32>>| {
+            Tensor::from_vec(rows.concat(), (spans.len(), tokens, self.rotary.frequencies.len()), device)
+        };
+        Ok((table(cos)?, table(sin)?))
+    }
+
+    /// Whether sequences of these two lengths are turned alike, so that keys of the one serve the other.
+    pub fn alike(&self, one: usize, other: usize) -> bool {
+        self.rotary.length_class(one) == self.rotary.length_class(other)
     }
 }
 

@@ -20,6 +20,7 @@ mod rotary;
 mod simd;
 mod slices;
 mod softmax;
+mod stored;
 
 #[cfg(test)]
 mod check;
@@ -34,6 +35,7 @@ pub use loss::{argmax_rows, logprobs_at};
 pub use norm::{layer_norm, normalize, rms_norm};
 pub use rotary::rotate;
 pub use softmax::causal_softmax;
+pub use stored::{Span, Stored, attend_over, attention_over, pattern_over};
 
 /// How a linear layer's weight is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 mod causal;
 mod cli;
 mod effects;
+mod generate;
 mod gradients;
 #[cfg(feature = "hub")]
 mod hub;

@@ -178,10 +178,11 @@ fn gradient_norms_of_every_parameter() {
         }
         assert_eq!(expected.keys().collect::<std::collections::BTreeSet<_>>(), vars.keys().collect(), "{}", case.name);
         for (name, norm) in expected {
-            let gradient = gradients.get(&vars[name]).unwrap_or_else(|| panic!("{}: no gradient at {name}", case.name));
-            let found = values(gradient).iter().map(|g| g * g).sum::<f64>().sqrt();
+            // An expert that no token chose gets no gradient here and a zero one there.
+            let gradient = gradients.get(&vars[name]).map(values).unwrap_or_default();
+            let found = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
             let norm = norm.as_f64().expect("norm");
-            assert!((found / norm - 1.0).abs() < 1e-4, "{} {name}: {found} against {norm}", case.name);
+            assert!((found - norm).abs() <= 1e-4 * norm, "{} {name}: {found} against {norm}", case.name);
         }
     }
 }

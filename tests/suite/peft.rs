@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
 use counterpath::base::{Seed, Silent};
+use counterpath::model::generate::{GenerateOptions, GenerateRequest, Stop, complete};
 use counterpath::model::{
-    Adapter, AdapterBank, LanguageModel, LoadOptions, LoraSpec, ModelError, NoHooks, Readout, ScoreRequest,
+    Adapter, AdapterBank, LanguageModel, LoadOptions, LoraSpec, ModelError, NoHooks, Readout, ScoreRequest, Span,
     TargetModules, score::score, score_with_adapters, target_logprobs,
 };
 use serde_json::Value;
@@ -375,5 +376,47 @@ fn target_modules_follow_the_rules_of_peft() {
         let all = pattern(all).expect("targets");
         assert_eq!(all.len(), 2 * (4 + 1 + 3 * 3));
         assert!(!all.iter().any(|module| module == "lm_head"));
+    }
+}
+
+#[test]
+fn texts_of_one_batch_are_continued_with_their_own_adapters() {
+    let Some(base) = base("llama") else { return };
+    let shared = shared_dir().expect("shared");
+    let names = ["llama_lora_qv", "llama_dora", "llama_lora_all_linear"];
+    let load =
+        |name: &str| Adapter::load(&shared.join("fixtures/peft").join(name), &Device::Cpu).expect("adapter").frozen();
+    let adapters = names.map(load);
+    let mut bank = AdapterBank::new(&base);
+    names.iter().zip(&adapters).for_each(|(name, adapter)| bank.add(name, adapter).expect("fits"));
+    let prompt = |length: u32| (0..length).map(|i| 3 + (i * 29 + length) % 250).collect::<Vec<u32>>();
+    let chosen = [Some(names[1]), None, Some(names[0]), Some(names[2])];
+    let requests: Vec<GenerateRequest> = (chosen.iter().zip([5, 2, 7, 5]))
+        .map(|(name, length)| GenerateRequest { id: format!("{name:?}"), prompt: prompt(length) })
+        .collect();
+    // Texts end at different times, so that later passes hold some of them alone.
+    let options = GenerateOptions { stop: Stop::AtLimit, ..GenerateOptions::greedy(8) };
+    let run = |model: &LanguageModel, requests: &[GenerateRequest], options: &GenerateOptions| {
+        complete(model, requests, options, &mut NoHooks, &mut |_| {}, &Silent).expect("tokens")
+    };
+    let together = run(&bank.rows(&chosen).expect("rows"), &requests, &options);
+    for ((name, request), found) in chosen.iter().zip(&requests).zip(&together) {
+        let adapter = name.and_then(|name| names.iter().position(|known| *known == name)).map(|at| &adapters[at]);
+        let model = adapter.map_or(base.clone(), |adapter| base.with_adapter(adapter).expect("fits"));
+        let alone = run(&model, std::slice::from_ref(request), &options);
+        assert_eq!(alone[0].ids, found.ids, "{name:?}");
+        assert_eq!(found.ids.len(), 8);
+    }
+    assert_ne!(together[0].ids, together[3].ids);
+    // A pass over the second and the fourth text alone uses their adapters.
+    let model = bank.rows(&chosen).expect("rows");
+    let mut cache = model.cache(4, 16).expect("cache");
+    let ids = Tensor::new(vec![prompt(5), prompt(5)], &Device::Cpu).expect("ids");
+    let spans = [1, 3].map(|row| Span { row, start: 0, tokens: 5 });
+    let two = model.extend(&mut cache, &ids, &spans, Readout::All, &mut NoHooks).expect("pass");
+    let ids = ids.narrow(0, 0, 1).expect("row");
+    for (row, alone) in [base.clone(), base.with_adapter(&adapters[2]).expect("fits")].iter().enumerate() {
+        let [found, expected] = [two.get(row), logits(alone, &ids).get(0)].map(|row| values(&row.expect("row")));
+        assert!(largest_difference(&found, &expected) <= 1e-5, "row {row}");
     }
 }
