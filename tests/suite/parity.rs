@@ -2,7 +2,7 @@
 //! fixtures are the shared ones and those of the project itself (`tests/fixtures/parity`); every folder runs.
 //!
 //! Tolerances: activations and logits max(10 × `f32_vs_f64_max_abs`, 1e-6); loss, long and patch 10 × that of the
-//! logits; gradient norms 1e-4 relative; generated tokens equal.
+//! logits; gradient norms 1e-4 relative, or 1e-7 where that is more; generated tokens equal.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -182,7 +182,9 @@ fn gradient_norms_of_every_parameter() {
             let gradient = gradients.get(&vars[name]).map(values).unwrap_or_default();
             let found = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
             let norm = norm.as_f64().expect("norm");
-            assert!((found - norm).abs() <= 1e-4 * norm, "{} {name}: {found} against {norm}", case.name);
+            // Where nothing but rounding is left (a bias on keys that are not turned), relative says nothing.
+            let tolerance = (1e-4 * norm).max(1e-7);
+            assert!((found - norm).abs() <= tolerance, "{} {name}: {found} against {norm}", case.name);
         }
     }
 }
