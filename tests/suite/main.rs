@@ -16,6 +16,7 @@ mod parity;
 mod peft;
 mod real_models;
 mod report;
+mod reuse;
 mod scenario;
 mod shared;
 mod small;

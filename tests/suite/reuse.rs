@@ -1,0 +1,154 @@
+//! The engine that reuses against the one that does not: the same numbers, on every family and on random plans.
+
+use counterpath::base::seed::index;
+use counterpath::base::{Seed, Silent};
+use counterpath::intervene::{
+    Intervention, Job, NaiveEngine, Outcome, Plan, Positions, ReuseEngine, Side, Site, SiteKind, SweepEngine, TokenPair,
+};
+use counterpath::model::{LanguageModel, LoadOptions, TokenizedPrompt};
+
+use super::shared::{json, rows, shared_dir};
+use super::tiny::{VOCABULARY, tiny_model};
+
+const SIDES: [Side; 2] = [Side::Factual, Side::Counterfactual];
+
+fn draw(rng: &mut impl rand::Rng, below: usize) -> usize {
+    index(rng, below)
+}
+
+fn prompt(ids: Vec<u32>, answers: &[Vec<u32>], slot: std::ops::Range<usize>) -> TokenizedPrompt {
+    TokenizedPrompt { ids, answers: answers.to_vec(), slots: vec![("name".to_owned(), slot)] }
+}
+
+/// A pair with a shared front, a slot of one or two tokens a side, and a shared end; answers of one or two tokens.
+fn random_pair(rng: &mut impl rand::Rng, vocabulary: usize, number: usize) -> TokenPair {
+    let mut tokens = |n: usize| -> Vec<u32> { (0..n).map(|_| 1 + draw(rng, vocabulary - 1) as u32).collect() };
+    let (front, end) = (tokens(1 + number % 4), tokens(1 + number % 5));
+    let (a, b) = (tokens(1 + number % 2), tokens(1 + number / 2 % 2));
+    let answers = [tokens(1 + number % 3 / 2), tokens(1 + number % 5 / 4)];
+    let side = |middle: &[u32]| {
+        prompt([front.as_slice(), middle, &end].concat(), &answers, front.len()..front.len() + middle.len())
+    };
+    TokenPair::new(format!("p{number}"), "c", side(&a), side(&b)).expect("pair")
+}
+
+/// One to three cells of any kind, at any place, with any intervention; cells that meet in one place are left out.
+fn random_plan(rng: &mut impl rand::Rng, model: &LanguageModel, pair: &TokenPair) -> Plan {
+    let architecture = model.architecture();
+    let mut cells: Vec<(Site, Intervention)> = Vec::new();
+    for _ in 0..1 + draw(rng, 3) {
+        let kind = SiteKind::ALL[draw(rng, SiteKind::ALL.len())];
+        if kind == SiteKind::ResidMid && architecture.parallel_residual {
+            continue;
+        }
+        let partners = pair.alignment().partners();
+        let positions = match draw(rng, 4) {
+            0 => Positions::Slot("name".to_owned()),
+            1 => Positions::Slot("last".to_owned()),
+            2 => Positions::Index(partners[draw(rng, partners.len())].0),
+            _ => Positions::All,
+        };
+        let head = (kind == SiteKind::Z && draw(rng, 2) == 0).then(|| draw(rng, architecture.n_heads));
+        let site = Site { kind, layer: draw(rng, architecture.n_layers), positions, head };
+        if cells.iter().any(|(other, _)| other.kind == site.kind && other.layer == site.layer) {
+            continue;
+        }
+        let intervention = match draw(rng, 4) {
+            0 => Intervention::Zero,
+            1 => Intervention::RandomDirection { seed: 7 },
+            _ => Intervention::Interchange,
+        };
+        cells.push((site, intervention));
+    }
+    Plan { receiver: SIDES[draw(rng, 2)], cells }
+}
+
+/// Both engines on the same jobs; the largest difference relative to the largest effect.
+fn compare(model: &LanguageModel, jobs: &[Job<'_>], outcome: Outcome, reuse: ReuseEngine) -> (f64, f64) {
+    let naive = NaiveEngine::default().outcomes(model, jobs, outcome, &Silent).expect("naive").concat();
+    let reused = reuse.outcomes(model, jobs, outcome, &Silent).expect("reuse").concat();
+    assert_eq!(naive.len(), reused.len());
+    let span = |values: &[f64]| {
+        let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(low, high), x| (low.min(*x), high.max(*x)));
+        high - low
+    };
+    let worst = naive.iter().zip(&reused).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    (worst, span(&naive))
+}
+
+fn check(name: &str, model: &LanguageModel, seed: u64, pairs: usize, plans: usize, reuse: ReuseEngine) {
+    let mut rng = Seed::new(seed).rng();
+    let pairs: Vec<TokenPair> = (0..pairs)
+        .map(|number| random_pair(&mut rng, model.architecture().vocab_size.min(VOCABULARY), number))
+        .collect();
+    let plans: Vec<Vec<Plan>> =
+        pairs.iter().map(|pair| (0..plans).map(|_| random_plan(&mut rng, model, pair)).collect()).collect();
+    let jobs: Vec<Job<'_>> = pairs.iter().zip(&plans).map(|(pair, plans)| Job { pair, plans }).collect();
+    for outcome in [Outcome::Contrast, Outcome::LogOdds, Outcome::Probability, Outcome::Kl] {
+        let (worst, span) = compare(model, &jobs, outcome, reuse);
+        assert!(span > 1e-3, "{name}, {outcome}: nothing moves, so nothing is compared ({span})");
+        assert!(worst <= 1e-5 * span.max(1.0), "{name}, {outcome}: {worst} apart at a span of {span}");
+    }
+}
+
+#[test]
+fn random_plans_give_the_same_numbers_at_any_batch_size() {
+    for seed in 0..4 {
+        let model = tiny_model(seed);
+        check("tiny", &model, seed, 12, 12, ReuseEngine::default());
+        check("tiny, one run a batch", &model, seed, 5, 6, ReuseEngine { batch_tokens: 1, cache_bytes: 1 });
+        check("tiny, small batches", &model, seed, 12, 6, ReuseEngine { batch_tokens: 60, cache_bytes: 1 << 30 });
+    }
+}
+
+#[test]
+fn every_family_gives_the_same_numbers() {
+    let Some(shared) = shared_dir() else { return };
+    let folders = std::fs::read_dir(shared.join("fixtures/parity")).expect("fixtures");
+    let mut families = 0;
+    for folder in folders.map(|entry| entry.expect("entry").path()).filter(|path| path.join("golden.json").exists()) {
+        let name = folder.file_name().expect("name").to_string_lossy().into_owned();
+        let model = LanguageModel::load(&folder, &LoadOptions::default()).expect("fixture");
+        check(&name, &model, 11, 6, 10, ReuseEngine::default());
+        // Long enough for windows to slide and rope to scale.
+        let golden = json(&folder.join("golden.json"));
+        let ids = rows(&golden["input_ids"]);
+        let answers = [vec![3], vec![4]];
+        let side = |row: usize| prompt(ids[row].clone(), &answers, 0..1);
+        let pair = TokenPair::new("golden", "c", side(0), side(1)).expect("pair");
+        let mut plans = Vec::new();
+        for layer in 0..model.architecture().n_layers {
+            for position in 0..pair.factual.ids.len() {
+                plans.push(Plan::interchange(Side::Factual, &[Site::at_index(SiteKind::ResidPre, layer, position)]));
+            }
+            for head in 0..model.architecture().n_heads {
+                plans.push(Plan::interchange(Side::Factual, &[Site::of_head(layer, head)]));
+            }
+        }
+        let jobs = [Job { pair: &pair, plans: &plans }];
+        let (worst, span) = compare(&model, &jobs, Outcome::Contrast, ReuseEngine::default());
+        assert!(worst <= 1e-5 * span.max(1.0), "{name}: {worst} apart at a span of {span}");
+        families += 1;
+    }
+    assert!(families >= 17, "{families} families");
+}
+
+#[test]
+fn what_can_change_nothing_is_not_run_and_the_rest_is_a_fraction() {
+    let model = tiny_model(3);
+    let answers = [vec![3], vec![4]];
+    let side = |name: u32| prompt(vec![1, 7, 9, name, 10, 11, 12, 5], &answers, 3..4);
+    let pair = TokenPair::new("p", "c", side(20), side(30)).expect("pair");
+    let at = |layer, position| Plan::interchange(Side::Factual, &[Site::at_index(SiteKind::ResidPre, layer, position)]);
+    let cost = |plans: &[Plan]| {
+        let jobs = [Job { pair: &pair, plans }];
+        ReuseEngine::default().operations(&model, &jobs, Outcome::Contrast).expect("operations")
+    };
+    // Two plain runs of two blocks and eight positions, and nothing else: the prompts are the same before token 3, and
+    // so are the embeddings behind it.
+    let idle = cost(&[at(0, 0), at(1, 2), at(0, 5)]);
+    assert_eq!((idle.reused, idle.naive), (2 * 16, 3 * 16));
+    // Block 1 alone from position 5, both blocks from position 3.
+    let busy = cost(&[at(1, 5), at(0, 3)]);
+    assert_eq!((busy.reused, busy.naive), (2 * 16 + 3 + 10, 2 * 16));
+}
