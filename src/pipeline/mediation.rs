@@ -7,7 +7,7 @@ use super::population::Population;
 use super::recipe::MediateRecipe;
 use super::scoring::Subject;
 use crate::base::{Progress, Seed};
-use crate::intervene::{NaiveEngine, Site, SiteKind, TokenPair};
+use crate::intervene::{ReuseEngine, Site, SiteKind, TokenPair};
 use crate::mediate::{
     FoundPathway, Grid, JointEffects, PathwayPairs, PathwaySearch, RefuteSpec, Runner, SweepSpec, aggregate, effects,
     find_pathway, grids, joint_effects, refute, sweep_kept,
@@ -105,7 +105,7 @@ impl Mediator<'_> {
         journal: &Path,
     ) -> Result<Mediated, PipelineError> {
         let model = subject.model;
-        let engine = NaiveEngine { batch_tokens: self.batch_tokens, ..NaiveEngine::default() };
+        let engine = ReuseEngine { batch_tokens: self.batch_tokens, ..ReuseEngine::default() };
         let runner = Runner { model, engine: &engine, progress: self.progress };
         let kinds = parse_kinds(&self.recipe.sites)?;
         let swept = self.sweep(runner, subject, pairs, &kinds, journal)?;
@@ -145,7 +145,7 @@ impl Mediator<'_> {
         journal: &Path,
     ) -> Result<Remeasured, PipelineError> {
         let model = subject.model;
-        let engine = NaiveEngine { batch_tokens: self.batch_tokens, ..NaiveEngine::default() };
+        let engine = ReuseEngine { batch_tokens: self.batch_tokens, ..ReuseEngine::default() };
         let runner = Runner { model, engine: &engine, progress: self.progress };
         let swept = self.sweep(runner, subject, pairs, &parse_kinds(&self.recipe.pathway)?, journal)?;
         let rediscovered = self.find(runner, pairs, &swept)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use counterpath::base::{Progress, Seed, files};
-use counterpath::intervene::{NaiveEngine, Site};
+use counterpath::intervene::{ReuseEngine, Site};
 use counterpath::mediate::{Grid, Runner, SweepSpec, read_pairs, sweep_to_file};
 use counterpath::pipeline::mediation::{MediationPairs, Mediator, parse_kinds};
 use counterpath::pipeline::population::{Population, Sizes};
@@ -167,7 +167,7 @@ pub fn mediate(args: &Mediate, format: Format, progress: &dyn Progress) -> Resul
         return find_pathways(args, &loaded, format, progress);
     };
     let pairs = read_pairs(pairs, loaded.model.tokenizer().ok())?;
-    let engine = NaiveEngine::default();
+    let engine = ReuseEngine::default();
     let runner = Runner { model: &loaded.model, engine: &engine, progress };
     let spec = SweepSpec::new(&parse_kinds(&args.sites)?, Grid::EveryToken, &directions);
     let adapter = loaded.adapter_digest()?;
