@@ -130,13 +130,42 @@ pub fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
     parse_toml(path, &read_text(path)?)
 }
 
+/// A file mapped into memory for reading.
+pub struct Map(memmap2::Mmap);
+
+impl std::ops::Deref for Map {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Map {
+    /// Lets go of the memory behind a range that has been read: without it, what was copied out of a file of weights
+    /// stays resident a second time. Reading the range again reads the file again.
+    pub fn release(&self, range: std::ops::Range<usize>) {
+        #[cfg(unix)]
+        if let Some(length) = range.end.checked_sub(range.start).filter(|n| *n > 0 && range.end <= self.len()) {
+            // SAFETY: the map is read-only and backed by a file, so that dropped pages are read again on access. The
+            // call is advice: where the system does not take it, memory stays as it was.
+            #[allow(unsafe_code)]
+            let _ = unsafe {
+                self.0.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, length)
+            };
+        }
+        #[cfg(not(unix))]
+        drop(range);
+    }
+}
+
 /// Maps a file into memory for reading (weights).
-pub fn map(path: &Path) -> Result<memmap2::Mmap, FileError> {
+pub fn map(path: &Path) -> Result<Map, FileError> {
     let file = File::open(path).map_err(io("read", path))?;
     // SAFETY: the map is read-only; a file that another program truncates under it ends this process, as documented
     // by memmap2. Checkpoints are not changed while they are in use.
     #[allow(unsafe_code)]
-    unsafe { memmap2::Mmap::map(&file) }.map_err(io("map", path))
+    unsafe { memmap2::Mmap::map(&file) }.map(Map).map_err(io("map", path))
 }
 
 /// Writes a file so that it is either the old content or the new, never half of it: a sibling file is written,
@@ -190,6 +219,11 @@ pub fn remove(path: &Path) -> Result<(), FileError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other.map_err(io("remove", path)),
     }
+}
+
+/// Whether this is a folder.
+pub fn is_folder(path: &Path) -> bool {
+    path.is_dir()
 }
 
 /// Whether a file or folder is there.

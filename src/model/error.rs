@@ -76,7 +76,7 @@ pub enum ModelError {
         found: Vec<usize>,
     },
     /// A tensor is stored as something that is no weight.
-    #[error("tensor {name} is stored as {found}; F32, F16 and BF16 can be read")]
+    #[error("tensor {name} is stored as {found}; F64, F32, F16, BF16 and the blocks of GGUF can be read")]
     WrongDtype {
         /// The tensor.
         name: String,

@@ -12,6 +12,7 @@ mod config;
 mod decoder;
 mod error;
 mod family;
+mod format;
 pub mod generate;
 mod hook;
 pub mod hub;
