@@ -1,7 +1,7 @@
 //! All file access of the library: bounded reads, atomic writes, append-only journals, JSONL with line numbers.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -168,24 +168,62 @@ pub fn map(path: &Path) -> Result<Map, FileError> {
     unsafe { memmap2::Mmap::map(&file) }.map(Map).map_err(io("map", path))
 }
 
-/// Writes a file so that it is either the old content or the new, never half of it: a sibling file is written,
-/// flushed to disk, and renamed. Missing parent folders are made.
+/// A file that is written piece by piece and takes its place when it is whole: until then, and where it is dropped
+/// before, the old content stays. Missing parent folders are made.
+pub struct AtomicFile {
+    path: PathBuf,
+    partial: PathBuf,
+    writer: Option<BufWriter<File>>,
+}
+
+impl AtomicFile {
+    /// Starts a file.
+    pub fn create(path: &Path) -> Result<Self, FileError> {
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        create_folder(folder)?;
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let partial = folder.join(format!(".{name}.{}.partial", std::process::id()));
+        let file = File::create(&partial).map_err(io("write", path))?;
+        Ok(Self { path: path.to_path_buf(), partial, writer: Some(BufWriter::new(file)) })
+    }
+
+    /// Adds bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        let written = self.writer.as_mut().map_or(Ok(()), |writer| writer.write_all(bytes));
+        written.map_err(io("write", &self.path))
+    }
+
+    /// Flushes to disk and puts the file in its place.
+    pub fn finish(mut self) -> Result<(), FileError> {
+        let Some(mut writer) = self.writer.take() else { return Ok(()) };
+        let written = writer
+            .flush()
+            .and_then(|()| writer.get_ref().sync_all())
+            .and_then(|()| fs::rename(&self.partial, &self.path));
+        written.map_err(|source| {
+            // The partial file is ours alone; if it cannot be removed either, the first error is the one to tell.
+            let _ = fs::remove_file(&self.partial);
+            FileError::Io { action: "write", path: self.path.clone(), source }
+        })
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        if self.writer.take().is_some() {
+            let _ = fs::remove_file(&self.partial);
+        }
+    }
+}
+
+/// Writes a file so that it is either the old content or the new, never half of it, as [`AtomicFile`] does.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    create_folder(folder)?;
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let partial = folder.join(format!(".{name}.{}.partial", std::process::id()));
-    let written = File::create(&partial)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&partial, path));
-    written.map_err(|source| {
-        // The partial file is ours alone; if it cannot be removed either, the first error is the one to tell.
-        let _ = fs::remove_file(&partial);
-        FileError::Io { action: "write", path: path.to_path_buf(), source }
-    })
+    let mut file = AtomicFile::create(path)?;
+    file.write(bytes)?;
+    file.finish()
 }
 
 /// Writes pretty JSON with a final newline, atomically.

@@ -126,6 +126,11 @@ impl LanguageModel {
         Ok(Self { shared: Arc::new(Shared { architecture, layout, tensors, tokenizer, digest }), decoder })
     }
 
+    /// Refuses weights that are NaN or infinite, by the tensor's name.
+    pub fn check_finite(&self) -> Result<(), ModelError> {
+        self.tensors().iter().try_for_each(|(name, tensor)| format::write::check_finite(name, tensor))
+    }
+
     /// Sizes and choices.
     pub fn architecture(&self) -> &Architecture {
         &self.shared.architecture

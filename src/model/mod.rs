@@ -9,6 +9,7 @@ mod adapter_config;
 mod architecture;
 mod attention;
 mod config;
+pub mod convert;
 mod decoder;
 mod error;
 mod family;
@@ -23,6 +24,7 @@ pub mod reference;
 mod rotary;
 pub mod score;
 mod text;
+mod tokenizer;
 mod weights;
 
 pub use adapter::{Adapter, LoraSpec, TargetModules};

@@ -1,9 +1,16 @@
 //! Checkpoint formats: each reader gives a `config.json` in Hugging Face terms, tensors under Hugging Face names and a
 //! tokenizer, so that whatever stands behind reads one kind of checkpoint.
 
+mod cursor;
 mod folder;
+mod gguf;
+mod llama2c;
+mod pickle;
+mod pytorch;
 mod safetensors;
 mod stored;
+pub(crate) mod write;
+mod zip;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +21,8 @@ use super::error::ModelError;
 use super::text::TextTokenizer;
 use crate::base::FileError;
 
-pub(crate) use stored::{Change, Element, Stored};
+pub(crate) use cursor::Cursor;
+pub(crate) use stored::Stored;
 
 /// A checkpoint that is opened and not yet read.
 pub(crate) struct Source {

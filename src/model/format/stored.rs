@@ -55,6 +55,7 @@ pub(crate) enum Change {
 enum Bytes {
     Static(&'static [u8]),
     Mapped(Arc<Map>, Range<usize>),
+    #[cfg(test)]
     Owned(Arc<Vec<u8>>),
 }
 
@@ -149,6 +150,7 @@ impl Stored {
         match &self.bytes {
             Bytes::Static(bytes) => bytes,
             Bytes::Mapped(map, range) => map.get(range.clone()).unwrap_or_default(),
+            #[cfg(test)]
             Bytes::Owned(bytes) => bytes,
         }
     }
