@@ -150,9 +150,7 @@ impl Map {
             // SAFETY: the map is read-only and backed by a file, so that dropped pages are read again on access. The
             // call is advice: where the system does not take it, memory stays as it was.
             #[allow(unsafe_code)]
-            let _ = unsafe {
-                self.0.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, length)
-            };
+            let _ = unsafe { self.0.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, length) };
         }
         #[cfg(not(unix))]
         drop(range);

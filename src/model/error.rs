@@ -153,6 +153,12 @@ pub enum ModelError {
     /// The model was loaded without a tokenizer, and text was given.
     #[error("this model has no tokenizer.json; give token ids instead of text")]
     NoTokenizer,
+    /// A conversation was given to a model without a chat template.
+    #[error("this model has no chat template (tokenizer_config.json or chat_template.jinja); give plain text")]
+    NoChatTemplate,
+    /// The chat template is malformed or refuses the conversation.
+    #[error("chat template: {0}")]
+    ChatTemplate(String),
     /// A request cannot be run on this model.
     #[error("{0}")]
     Request(String),

@@ -17,8 +17,8 @@ use super::hook::{HookPoint, Hooks};
 use super::layout::{BlockLayout, Layout};
 use super::text::TextTokenizer;
 use super::weights;
-use crate::base::digest::Hasher;
 use crate::base::Digest;
+use crate::base::digest::Hasher;
 use crate::ops::WeightLayout;
 
 /// Where and as what weights are held.

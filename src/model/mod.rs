@@ -8,6 +8,7 @@ mod adapter;
 mod adapter_config;
 mod architecture;
 mod attention;
+pub mod chat;
 mod config;
 pub mod convert;
 mod decoder;

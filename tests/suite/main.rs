@@ -1,8 +1,10 @@
 //! The integration suite: one binary, one module a room.
 
 mod causal;
+mod chat;
 mod cli;
 mod effects;
+mod formats;
 mod gradients;
 #[cfg(feature = "hub")]
 mod hub;
@@ -20,5 +22,6 @@ mod small;
 mod stats;
 mod stories;
 mod tiny;
+mod tokenizers;
 mod trust;
 mod tune;

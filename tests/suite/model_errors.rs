@@ -88,7 +88,8 @@ fn other_precisions_are_read_as_single() {
         assert_eq!(logits(&model), logits(&expected));
         assert!(model.tensors().values().all(|tensor| tensor.dtype() == DType::F32));
     }
-    let whole = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.to_dtype(DType::U32).expect("cast"))).collect();
+    let whole =
+        tensors.iter().map(|(name, tensor)| (name.clone(), tensor.to_dtype(DType::U32).expect("cast"))).collect();
     let message = refused(&checkpoint("u32", &config, &whole));
     assert!(message.contains("U32") && message.contains("transformer."), "{message}");
 }

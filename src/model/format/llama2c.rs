@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use super::super::error::ModelError;
 use super::super::tokenizer::{Algorithm, Piece, PieceKind, Pieces};
+use super::Source;
 use super::cursor::Cursor;
 use super::stored::{Change, Element, Stored};
-use super::Source;
 use crate::base::files::{self, Map};
 
 const MAGIC: u32 = 0x616b_3432;
@@ -77,7 +77,9 @@ fn header(bytes: &[u8]) -> Result<Header, String> {
         shared_head,
     };
     if header.dim % header.heads != 0 || header.heads % header.kv_heads != 0 || header.dim / header.heads % 2 != 0 {
-        return Err(format!("width {dim} with {heads} heads over {kv_heads} key/value heads is no llama2.c checkpoint"));
+        return Err(format!(
+            "width {dim} with {heads} heads over {kv_heads} key/value heads is no llama2.c checkpoint"
+        ));
     }
     // Every layer has two norms at least: a file cannot hold more layers than that.
     if header.layers.saturating_mul(header.dim).saturating_mul(8) > bytes.len() {
@@ -223,4 +225,3 @@ fn pieces(bytes: &[u8], vocab: usize) -> Result<Pieces, String> {
     pieces.add_bos = true;
     Ok(pieces)
 }
-

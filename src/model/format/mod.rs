@@ -48,7 +48,11 @@ pub(crate) struct TokenizerFiles {
 impl TokenizerFiles {
     /// The tokenizer.
     pub fn build(&self) -> Result<TextTokenizer, ModelError> {
-        TextTokenizer::from_json(&self.json, &self.settings)
+        let named = |error| match error {
+            ModelError::Tokenizer(message) => ModelError::Tokenizer(format!("tokenizer.json: {message}")),
+            other => other,
+        };
+        TextTokenizer::from_json(&self.json, &self.settings).map_err(named)
     }
 }
 

@@ -24,7 +24,10 @@ pub(super) enum Value {
     Sequence(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     /// The result of a constructor that was not called.
-    Call { constructor: Id, arguments: Id },
+    Call {
+        constructor: Id,
+        arguments: Id,
+    },
     /// A reference to data outside the pickle.
     Persistent(Id),
 }
@@ -178,7 +181,11 @@ impl Machine {
     }
 
     fn recall(&mut self, key: u32) -> Result<(), String> {
-        let id = self.memo.get(&key).copied().ok_or_else(|| format!("the pickle recalls value {key}, which is not there"))?;
+        let id = self
+            .memo
+            .get(&key)
+            .copied()
+            .ok_or_else(|| format!("the pickle recalls value {key}, which is not there"))?;
         self.stack.push(id);
         Ok(())
     }
@@ -320,7 +327,8 @@ mod tests {
         assert_eq!(read(b"\x8a\x02\x00\xff."), Ok(Value::Int(-256)));
         assert_eq!(read(b"\x8a\x01\x05."), Ok(Value::Int(5)));
         assert_eq!(read(b"J\xff\xff\xff\xff."), Ok(Value::Int(-1)));
-        for bad in [&b"X\xff\xff\xff\x7fabc."[..], b"h\x01.", b"t.", b"R.", b"\x85.", b".", b"", b"i.", b"NNs.", b"Na."] {
+        for bad in [&b"X\xff\xff\xff\x7fabc."[..], b"h\x01.", b"t.", b"R.", b"\x85.", b".", b"", b"i.", b"NNs.", b"Na."]
+        {
             assert!(read(bad).is_err(), "{bad:?}");
         }
     }

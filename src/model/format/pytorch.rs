@@ -120,7 +120,9 @@ impl View {
     fn of(pickle: &Pickle, id: Id) -> Result<Self, String> {
         let (constructor, arguments) = pickle.call(id).ok_or("is no tensor")?;
         match (constructor, arguments) {
-            ("torch._utils._rebuild_parameter", [inner, ..]) if pickle.call(*inner).is_some_and(|(name, _)| name.ends_with("_rebuild_tensor_v2")) => {
+            ("torch._utils._rebuild_parameter", [inner, ..])
+                if pickle.call(*inner).is_some_and(|(name, _)| name.ends_with("_rebuild_tensor_v2")) =>
+            {
                 Self::of(pickle, *inner)
             }
             ("torch._utils._rebuild_tensor_v2", [storage, offset, shape, strides, ..]) => {
@@ -176,7 +178,12 @@ fn tensor(pickle: &Pickle, id: Id, storages: &Storages, map: &Arc<Map>) -> Resul
         (end <= storage.end).then_some(start..end)
     })();
     let range = range.ok_or_else(|| {
-        format!("shape {:?} from element {} on lies outside its storage of {} bytes", view.shape, view.offset, storage.len())
+        format!(
+            "shape {:?} from element {} on lies outside its storage of {} bytes",
+            view.shape,
+            view.offset,
+            storage.len()
+        )
     })?;
     let transposed = match view.shape.as_slice() {
         shape if is_contiguous(shape, &view.strides) => false,

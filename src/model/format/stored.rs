@@ -232,7 +232,10 @@ mod tests {
         let stored = Stored::made(&[0.0, 3.0, 1.0, 4.0, 2.0, 5.0], vec![6, 1]).expect("stored");
         let stored = stored.changed(Change::PairsToHalves { heads: 1 }).expect("changed");
         let tensor = stored.read("q", DType::F32, &Device::Cpu).expect("tensor");
-        assert_eq!(tensor.flatten_all().expect("flat").to_vec1::<f32>().expect("values"), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(
+            tensor.flatten_all().expect("flat").to_vec1::<f32>().expect("values"),
+            [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+        );
         let table = Stored::made(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], vec![2, 3]).expect("stored");
         let table = table.changed(Change::Transpose).expect("changed");
         assert_eq!(table.shape(), [3, 2]);

@@ -64,7 +64,10 @@ pub(crate) fn write(
     progress: &dyn Progress,
 ) -> Result<Written, ModelError> {
     if files::exists(&folder.join("config.json")) {
-        return Err(ModelError::Request(format!("{} holds a checkpoint already; name another folder", folder.display())));
+        return Err(ModelError::Request(format!(
+            "{} holds a checkpoint already; name another folder",
+            folder.display()
+        )));
     }
     let blueprint = family::read(&source.config)?;
     let assigned = blueprint.layout.assign(source.tensors, |tensor| tensor.shape().to_vec())?;
@@ -128,9 +131,9 @@ fn outs(weights: BTreeMap<String, Stored>, dtype: Option<DType>) -> Result<Vec<O
             (None, _) => DType::F32,
         };
         let bytes = count(stored.shape()).and_then(|count| count.checked_mul(dtype.size_in_bytes())).unwrap_or(0);
-        safetensors_name(dtype).map(|_| Out { name: name.clone(), stored, dtype, bytes }).ok_or_else(|| {
-            ModelError::WrongDtype { name, found: dtype.as_str().to_owned() }
-        })
+        safetensors_name(dtype)
+            .map(|_| Out { name: name.clone(), stored, dtype, bytes })
+            .ok_or_else(|| ModelError::WrongDtype { name, found: dtype.as_str().to_owned() })
     };
     weights.into_iter().map(out).collect()
 }
@@ -198,7 +201,11 @@ fn write_shard(path: &Path, shard: &[Out], finite: Finite, progress: &dyn Progre
 const CHUNK: usize = 1 << 20;
 
 fn write_values(tensor: &Tensor, file: &mut AtomicFile) -> Result<(), ModelError> {
-    fn put<const N: usize, T>(values: &[T], bytes: impl Fn(&T) -> [u8; N], file: &mut AtomicFile) -> Result<(), FileError> {
+    fn put<const N: usize, T>(
+        values: &[T],
+        bytes: impl Fn(&T) -> [u8; N],
+        file: &mut AtomicFile,
+    ) -> Result<(), FileError> {
         values.chunks(CHUNK).try_for_each(|chunk| file.write(&chunk.iter().flat_map(&bytes).collect::<Vec<u8>>()))
     }
     let flat = tensor.flatten_all()?;

@@ -34,11 +34,8 @@ impl Split {
     }
 
     fn pre_tokenizer(self, prefix_space: bool) -> Value {
-        let bytes =
-            |own: bool| json!({"type": "ByteLevel", "add_prefix_space": prefix_space, "trim_offsets": true, "use_regex": own});
-        let split = |pattern: &str| {
-            json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false})
-        };
+        let bytes = |own: bool| json!({"type": "ByteLevel", "add_prefix_space": prefix_space, "trim_offsets": true, "use_regex": own});
+        let split = |pattern: &str| json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
         let both = |first: Value, second: Value| json!({"type": "Sequence", "pretokenizers": [first, second]});
         match self {
             Self::Gpt2 => bytes(true),

@@ -44,7 +44,8 @@ pub(crate) fn read_folder(folder: &Path) -> Result<Option<TokenizerFiles>, Model
     }
     if files::exists(&vocab) && files::exists(&merges) {
         let vocabulary: BTreeMap<String, u32> = files::read_json(&vocab)?;
-        let extra: Option<BTreeMap<String, u32>> = serde_json::from_value(optional("added_tokens.json")?).unwrap_or(None);
+        let extra: Option<BTreeMap<String, u32>> =
+            serde_json::from_value(optional("added_tokens.json")?).unwrap_or(None);
         let text = files::read_text(&merges)?;
         let named = optional("special_tokens_map.json")?;
         return from_vocabulary(vocabulary, extra.unwrap_or_default(), &text, &named, settings)
@@ -73,8 +74,14 @@ fn merged(derived: Value, settings: Value) -> Value {
 
 fn from_sentencepiece(bytes: &[u8], settings: Value) -> Result<TokenizerFiles, String> {
     /// The classes that take a model's ids as they are.
-    const KNOWN: [&str; 6] =
-        ["LlamaTokenizer", "GemmaTokenizer", "CodeLlamaTokenizer", "PreTrainedTokenizer", "TokenizersBackend", "SentencePieceBackend"];
+    const KNOWN: [&str; 6] = [
+        "LlamaTokenizer",
+        "GemmaTokenizer",
+        "CodeLlamaTokenizer",
+        "PreTrainedTokenizer",
+        "TokenizersBackend",
+        "SentencePieceBackend",
+    ];
     if let Some(class) = class(&settings).filter(|class| !KNOWN.contains(class)) {
         return Err(format!(
             "{SETTINGS}: tokenizer_class {class} may number the pieces of tokenizer.model its own way; give a tokenizer.json"
@@ -117,9 +124,10 @@ fn from_vocabulary(
     }
     let split = match class(&settings) {
         Some("Qwen2Tokenizer") => Split::Qwen2,
-        None | Some("GPT2Tokenizer" | "CodeGenTokenizer" | "GPTNeoXTokenizer" | "PreTrainedTokenizer" | "TokenizersBackend") => {
-            Split::Gpt2
-        }
+        None
+        | Some(
+            "GPT2Tokenizer" | "CodeGenTokenizer" | "GPTNeoXTokenizer" | "PreTrainedTokenizer" | "TokenizersBackend",
+        ) => Split::Gpt2,
         Some(class) => {
             return Err(format!("{SETTINGS}: tokenizer_class {class} cuts text its own way; give a tokenizer.json"));
         }
@@ -130,7 +138,8 @@ fn from_vocabulary(
         (None, _) => json!({}),
     };
     let settings = merged(derived, settings);
-    let bos = settings.get("bos_token").and_then(content).filter(|_| settings.get("add_bos_token") == Some(&json!(true)));
+    let bos =
+        settings.get("bos_token").and_then(content).filter(|_| settings.get("add_bos_token") == Some(&json!(true)));
     ByteLevel {
         first: bos.and_then(|bos| id_of(&bos).map(|id| (bos, id))),
         vocab: vocabulary.into_iter().collect(),

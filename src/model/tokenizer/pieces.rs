@@ -160,8 +160,13 @@ impl Pieces {
     /// Every cut of a piece into two pieces, the highest score first.
     fn merges(&self) -> Vec<[&str; 2]> {
         let merged = |piece: &&Piece| matches!(piece.kind, PieceKind::Normal);
-        let ids: BTreeMap<&str, usize> =
-            self.list.iter().enumerate().filter(|(_, piece)| merged(piece)).map(|(id, piece)| (piece.text.as_str(), id)).collect();
+        let ids: BTreeMap<&str, usize> = self
+            .list
+            .iter()
+            .enumerate()
+            .filter(|(_, piece)| merged(piece))
+            .map(|(id, piece)| (piece.text.as_str(), id))
+            .collect();
         let mut cuts = Vec::new();
         for (id, piece) in self.list.iter().enumerate().filter(|(_, piece)| merged(piece)) {
             for (at, _) in piece.text.char_indices().skip(1) {

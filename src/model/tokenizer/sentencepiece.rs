@@ -84,7 +84,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Pieces, String> {
     let mut message = Message::new(bytes);
     while let Some((number, field)) = message.next()? {
         match (number, field) {
-            (1, Field::Bytes(bytes)) => list.push(piece(bytes).map_err(|error| format!("piece {}: {error}", list.len()))?),
+            (1, Field::Bytes(bytes)) => {
+                list.push(piece(bytes).map_err(|error| format!("piece {}: {error}", list.len()))?)
+            }
             (2, Field::Bytes(bytes)) => trainer(bytes, &mut spec)?,
             (3, Field::Bytes(bytes)) => normalizer(bytes, &mut spec)?,
             (5, Field::Bytes(bytes)) => denormalizer(bytes)?,

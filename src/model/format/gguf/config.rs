@@ -121,12 +121,7 @@ fn specific(header: &Header<'_>, family: Family, key: &dyn Fn(&str) -> String) -
     Ok(fields)
 }
 
-fn rotary(
-    header: &Header<'_>,
-    family: Family,
-    key: &dyn Fn(&str) -> String,
-    map: &Arc<Map>,
-) -> Result<Fields, String> {
+fn rotary(header: &Header<'_>, family: Family, key: &dyn Fn(&str) -> String, map: &Arc<Map>) -> Result<Fields, String> {
     let mut fields: Fields = Vec::new();
     let width = match head_dim(header, key)? {
         Some(width) => width,
@@ -163,7 +158,9 @@ fn rotary(
     }
     match header.text(&key("rope.scaling.type"))? {
         None | Some("none") => {}
-        Some("linear") => fields.push(("rope_scaling", json!({"rope_type": "linear", "factor": factor.unwrap_or(1.0)}))),
+        Some("linear") => {
+            fields.push(("rope_scaling", json!({"rope_type": "linear", "factor": factor.unwrap_or(1.0)})))
+        }
         Some("yarn") => fields.push((
             "rope_scaling",
             json!({"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": original}),

@@ -110,12 +110,15 @@ impl<'a> Header<'a> {
         }
         let data = end.checked_next_multiple_of(alignment).ok_or("the header is too long")?;
         for (name, shape, element, offset) in infos {
-            let outside = || format!("tensor {name}: its data at offset {offset} lie outside the file of {} bytes", self.bytes.len());
+            let outside = || {
+                format!("tensor {name}: its data at offset {offset} lie outside the file of {} bytes", self.bytes.len())
+            };
             if !offset.is_multiple_of(alignment) {
                 return Err(format!("tensor {name}: its offset {offset} is no multiple of {alignment}"));
             }
             let length = count(&shape).and_then(|count| element.bytes(count));
-            let length = length.ok_or_else(|| format!("tensor {name}: shape {shape:?} cannot be stored as {element:?}"))?;
+            let length =
+                length.ok_or_else(|| format!("tensor {name}: shape {shape:?} cannot be stored as {element:?}"))?;
             let start = data.checked_add(offset).ok_or_else(outside)?;
             let end = start.checked_add(length).filter(|end| *end <= self.bytes.len()).ok_or_else(outside)?;
             if self.tensors.insert(name.clone(), Place { shape, element, range: start..end }).is_some() {
