@@ -136,8 +136,18 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Where the scores of an arm are kept.
     fn journal(&self, name: &str) -> PathBuf {
-        self.request.output.join(name).join("scores.jsonl")
+        self.folder(name).join("scores.jsonl")
+    }
+
+    /// Where the patched runs of an arm are kept.
+    fn sweep_journal(&self, name: &str, set: &str) -> PathBuf {
+        self.folder(name).join(format!("sites-{set}.jsonl"))
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        self.request.output.join(name.replace(' ', "-"))
     }
 
     fn timed<T>(&mut self, stage: &str, arm: Option<&str>, started: Instant, value: T) -> T {
@@ -151,20 +161,21 @@ impl<'a> Run<'a> {
     fn evaluate_base(&mut self) -> Result<Before, PipelineError> {
         let model = &self.request.model;
         let started = Instant::now();
-        let mediated: Vec<Mediated> =
-            self.pairs.iter().map(|pairs| self.mediator().mediate(model, pairs)).collect::<Result<_, _>>()?;
+        let subject = Subject { model, adapter: None };
+        let mediate =
+            |pairs: &MediationPairs| self.mediator().mediate(subject, pairs, &self.sweep_journal("base", &pairs.id));
+        let mediated: Vec<Mediated> = self.pairs.iter().map(mediate).collect::<Result<_, _>>()?;
         let mediated = self.timed("mediate", Some("base"), started, mediated);
         for found in &mediated {
             self.progress.note(&format!("{}: {}", found.id, records::pathway_line(&found.found.pathway)));
         }
         let started = Instant::now();
-        let subject = Subject { model, adapter: None };
         let evidence = mediated.iter().map(Mediated::evidence).collect();
         let Evaluation { scores, answers } = self.scorer().score(subject, evidence, &self.journal("base"))?;
         let mut record = self.recorder.record("base", None);
         record.scores = scores;
         records::add_mediation(&mut record, &mediated);
-        record.save(&self.request.output.join("base").join(RunRecord::FILE))?;
+        record.save(&self.folder("base").join(RunRecord::FILE))?;
         Ok(self.timed("evaluate", Some("base"), started, Before { record, mediated, answers }))
     }
 
@@ -185,7 +196,7 @@ impl<'a> Run<'a> {
                 true => spec.arm.clone(),
                 false => format!("{} seed {}", spec.arm, spec.seed),
             };
-            let folder = self.request.output.join(name.replace(' ', "-"));
+            let folder = self.folder(&name);
             let arm = tuning::train_arm(model, source, &spec, &data, &name, &folder, self.progress)?;
             self.timings.stages.push(StageTiming {
                 stage: "tune".into(),
@@ -210,17 +221,17 @@ impl<'a> Run<'a> {
         let mut record = self.recorder.record(&arm.name, Some(arm.identity(&self.request.recipe.tune.target_modules)?));
         let (mut evidence, mut rediscovered) = (Vec::new(), Vec::new());
         for (pairs, found) in self.pairs.iter().zip(mediated) {
-            let again = self.mediator().remeasure(&model, pairs, &found.found.sites)?;
+            let journal = self.sweep_journal(&arm.name, &pairs.id);
+            let again = self.mediator().remeasure(subject, pairs, &found.found.sites, &journal)?;
             evidence.push(again.evidence(&pairs.id));
             record.pathways.push(again.pathway().clone());
             record.effects.extend(again.effects);
             record.checks.extend(again.checks);
             rediscovered.push(again.rediscovered.evaluation);
         }
-        let journal = self.journal(&arm.name.replace(' ', "-"));
-        let Evaluation { scores, answers } = self.scorer().score(subject, evidence, &journal)?;
+        let Evaluation { scores, answers } = self.scorer().score(subject, evidence, &self.journal(&arm.name))?;
         record.scores = scores;
-        record.save(&self.request.output.join(arm.name.replace(' ', "-")).join(RunRecord::FILE))?;
+        record.save(&self.folder(&arm.name).join(RunRecord::FILE))?;
         let name = arm.name.clone();
         Ok(self.timed("evaluate", Some(&name), started, After { record, rediscovered, answers }))
     }
@@ -232,8 +243,8 @@ impl<'a> Run<'a> {
         after: Vec<After>,
     ) -> Result<ReportData, PipelineError> {
         let started = Instant::now();
-        let empty = Vec::new();
-        let causal = after.iter().find(|after| after.record.name == "causal");
+        let causal = after.iter().filter(|after| targets::arm_of(&after.record.name) == "causal");
+        let rediscovered: Vec<&[JointEffects]> = causal.map(|after| after.rediscovered.as_slice()).collect();
         let judge = Judge {
             base: &before.record,
             arms: after.iter().map(|after| &after.record).collect(),
@@ -241,7 +252,7 @@ impl<'a> Run<'a> {
             recipe: &self.request.recipe.targets,
             bootstrap: self.bootstrap(),
         };
-        let targets = judge.targets(causal.map_or(&empty, |causal| &causal.rediscovered));
+        let targets = judge.targets(&rediscovered);
         let comparisons = self.comparisons(&before.record, &after)?;
         let pairs = summary::example_pairs(&self.sets);
         let mut answers = vec![("base".to_owned(), before.answers)];

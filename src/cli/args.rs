@@ -40,6 +40,8 @@ pub enum Verb {
     Report(Report),
     /// Log-likelihoods of continuations, for other programs
     Score(Score),
+    /// Continue prompts, greedily or by sampling
+    Complete(Complete),
     /// Show a model's architecture and hook points, or write its activations
     Inspect(Inspect),
     /// Write any checkpoint as a Hugging Face folder
@@ -256,6 +258,55 @@ pub struct Score {
     pub batch_tokens: usize,
 }
 
+/// Continuations.
+#[derive(Debug, Args)]
+pub struct Complete {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The text to continue; the continuation is printed as it comes
+    #[arg(long, conflicts_with_all = ["ids", "prompts"], required_unless_present_any = ["ids", "prompts"])]
+    pub prompt: Option<String>,
+    /// Token ids to continue, such as 1,5,9
+    #[arg(long, value_delimiter = ',', conflicts_with = "prompts")]
+    pub ids: Vec<u32>,
+    /// Prompts (JSONL): {"id","prompt"} or {"id","prompt_ids"}
+    #[arg(long, value_name = "JSONL")]
+    pub prompts: Option<PathBuf>,
+    /// Answers (JSONL), in the same order: {"id","completion","ids","finish","prompt_tokens"}; standard output where not given
+    #[arg(long, value_name = "JSONL")]
+    pub output: Option<PathBuf>,
+    /// At most so many new tokens
+    #[arg(long, default_value_t = 128)]
+    pub max_tokens: usize,
+    /// Logits are divided by it before the draw; 0 takes the likeliest token
+    #[arg(long, default_value_t = 0.0)]
+    pub temperature: f64,
+    /// Draw from the K likeliest tokens
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
+    /// Draw from the likeliest tokens that together have probability P
+    #[arg(long, value_name = "P")]
+    pub top_p: Option<f64>,
+    /// Draw from tokens with at least P times the likeliest one's probability
+    #[arg(long, value_name = "P")]
+    pub min_p: Option<f64>,
+    /// Logits of tokens that stand in the text already are divided by it (multiplied, where negative)
+    #[arg(long, default_value_t = 1.0)]
+    pub repetition_penalty: f64,
+    /// Root of the draws; each prompt draws from a stream of its id
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Ends the continuation, and is left out of it; repeatable
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Go on where the model would end the text
+    #[arg(long)]
+    pub ignore_end: bool,
+    /// Prompts that are continued side by side
+    #[arg(long, default_value_t = 8, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub batch: usize,
+}
+
 /// Architecture and activations.
 #[derive(Debug, Args)]
 pub struct Inspect {
@@ -267,6 +318,10 @@ pub struct Inspect {
     /// Text, encoded with the tokenizer's special tokens
     #[arg(long)]
     pub text: Option<String>,
+    /// A conversation (JSON): a list of messages, or an object with `messages` and, where wanted, `tools`,
+    /// `add_generation_prompt` and further variables of the chat template; its text and tokens are printed
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["ids", "text"])]
+    pub chat: Option<PathBuf>,
     /// Activations to keep, such as blocks.0.attn.hook_z; repeatable
     #[arg(long = "hook", value_name = "NAME")]
     pub hooks: Vec<String>,

@@ -22,11 +22,22 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            for (depth, cause) in error.chain().enumerate() {
-                eprintln!("{}{cause}", if depth == 0 { "error: " } else { "  because: " });
-            }
+            eprintln!("{}", told(&error));
             let interrupted = counterpath::base::Progress::cancelled(&terminal);
             ExitCode::from(if interrupted { 130 } else { 2 })
         }
     }
+}
+
+/// One line a cause; a cause that the line above it ends with is not told twice.
+fn told(error: &anyhow::Error) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for cause in error.chain().map(ToString::to_string) {
+        match lines.last() {
+            None => lines.push(format!("error: {cause}")),
+            Some(above) if above.ends_with(&cause) => {}
+            Some(_) => lines.push(format!("  because: {cause}")),
+        }
+    }
+    lines.join("\n")
 }

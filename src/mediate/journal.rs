@@ -1,5 +1,4 @@
-//! Sweeps that survive a stop: rows go to a journal beside the output as they are finished, and the same command
-//! goes on where it stopped.
+//! Sweeps that survive a stop: rows go to a journal as they are finished, and the same call goes on where it stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -47,18 +46,46 @@ pub fn sweep_to_file(
     adapter: Option<&Digest>,
     output: &Path,
 ) -> Result<Vec<SiteOutcome>, MediateError> {
-    spec.check(runner.model.architecture())?;
     let path = journal_path(output);
+    let rows = rows_of(runner, pairs, spec, adapter, &path)?;
+    files::write_jsonl(output, &rows.iter().map(|(_, row)| row).collect::<Vec<_>>())?;
+    files::remove(&path)?;
+    Ok(rows.iter().map(|(pair, row)| run_of(row, *pair)).collect())
+}
+
+/// The same sweep with the journal itself as the place where the rows are kept: a finished sweep is only read, one
+/// that was stopped goes on.
+pub fn sweep_kept(
+    runner: Runner<'_>,
+    pairs: &[TokenPair],
+    spec: &SweepSpec,
+    adapter: Option<&Digest>,
+    journal: &Path,
+) -> Result<Vec<SiteOutcome>, MediateError> {
+    let rows = rows_of(runner, pairs, spec, adapter, journal)?;
+    Ok(rows.iter().map(|(pair, row)| run_of(row, *pair)).collect())
+}
+
+/// All rows with their pair's place, in the order of the pairs; those that the journal lacks are computed and added.
+fn rows_of(
+    runner: Runner<'_>,
+    pairs: &[TokenPair],
+    spec: &SweepSpec,
+    adapter: Option<&Digest>,
+    journal: &Path,
+) -> Result<Vec<(usize, SweepRow)>, MediateError> {
+    spec.check(runner.model.architecture())?;
     let request = request(runner.model, adapter, pairs, spec)?;
-    let (mut journal, mut rows) = open(&path, &request)?;
+    let (mut journal, mut rows) = open(journal, &request)?;
     let finished: BTreeSet<String> = rows.iter().map(|row| row.id.clone()).collect();
-    let left: Vec<(usize, &TokenPair)> =
-        pairs.iter().enumerate().filter(|(_, pair)| !finished.contains(&pair.id)).collect();
-    let open_pairs: Vec<TokenPair> = left.iter().map(|(_, pair)| (*pair).clone()).collect();
-    runner.progress.start("sweep", super::sweep::count(runner, &open_pairs, spec)?);
-    for part in open_pairs.chunks(PAIRS_AT_ONCE) {
+    // Parts are cut from all pairs, so that a run that goes on batches what is left as an unbroken one would have.
+    let open: Vec<&[TokenPair]> =
+        pairs.chunks(PAIRS_AT_ONCE).filter(|part| part.iter().any(|pair| !finished.contains(&pair.id))).collect();
+    let counts = open.iter().map(|part| super::sweep::count(runner, part, spec));
+    runner.progress.start("sweep", counts.sum::<Result<u64, _>>()?);
+    for part in open {
         let runs = sweep_part(runner, part, 0, spec)?;
-        for (number, pair) in part.iter().enumerate() {
+        for (number, pair) in part.iter().enumerate().filter(|(_, pair)| !finished.contains(&pair.id)) {
             let mut written = 0;
             for run in runs.iter().filter(|run| run.pair == number) {
                 let row = SweepRow::new(pair, run, spec.outcome)?;
@@ -73,10 +100,9 @@ pub fn sweep_to_file(
     let places: BTreeMap<&str, usize> =
         pairs.iter().enumerate().map(|(place, pair)| (pair.id.as_str(), place)).collect();
     let place = |row: &SweepRow| places.get(row.id.as_str()).copied().unwrap_or_default();
-    rows.sort_by_key(place);
-    files::write_jsonl(output, &rows)?;
-    files::remove(&path)?;
-    Ok(rows.iter().map(|row| run_of(row, place(row))).collect())
+    let mut placed: Vec<(usize, SweepRow)> = rows.into_iter().map(|row| (place(&row), row)).collect();
+    placed.sort_by_key(|(place, _)| *place);
+    Ok(placed)
 }
 
 /// Opens the journal and gives the rows of finished pairs.
@@ -131,7 +157,11 @@ fn request(
 }
 
 fn run_of(row: &SweepRow, pair: usize) -> SiteOutcome {
-    let positions = row.position.map_or(Positions::All, Positions::Index);
+    let positions = match (&row.slot, row.position) {
+        (Some(name), _) => Positions::Slot(name.clone()),
+        (None, Some(index)) => Positions::Index(index),
+        (None, None) => Positions::All,
+    };
     let site = Site { kind: row.site, layer: row.layer, positions, head: row.head };
     SiteOutcome { pair, site, direction: row.direction, base: row.base, source: row.source, patched: row.patched }
 }

@@ -20,7 +20,7 @@ pub use aggregate::{aggregate, grids};
 pub use effects::{EffectReport, effects, odds_ratio_effect};
 pub use error::MediateError;
 pub use joint::{JointEffects, joint_effects};
-pub use journal::{journal_path, sweep_to_file};
+pub use journal::{journal_path, sweep_kept, sweep_to_file};
 pub use pairs::read_pairs;
 pub use pathway::{FoundPathway, PathwayPairs, PathwaySearch, find_pathway, random_sites};
 pub use refute::{RefuteSpec, refute};

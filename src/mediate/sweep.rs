@@ -110,6 +110,9 @@ pub struct SweepRow {
     pub layer: usize,
     /// The token, counted in the factual prompt; null where all are patched.
     pub position: Option<usize>,
+    /// The landmark that the position was named by; left out where every token was patched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<String>,
     /// The head, of `z`.
     pub head: Option<usize>,
     /// `noise` or `denoise`.
@@ -129,16 +132,17 @@ pub struct SweepRow {
 impl SweepRow {
     /// The line of one patched run.
     pub fn new(pair: &TokenPair, run: &SiteOutcome, outcome: Outcome) -> Result<Self, MediateError> {
-        let position = match &run.site.positions {
-            Positions::All => None,
-            Positions::Index(index) => Some(*index),
-            Positions::Slot(name) => pair.landmark(name).map(|(factual, _)| factual),
+        let (position, slot) = match &run.site.positions {
+            Positions::All => (None, None),
+            Positions::Index(index) => (Some(*index), None),
+            Positions::Slot(name) => (pair.landmark(name).map(|(factual, _)| factual), Some(name.clone())),
         };
         Ok(Self {
             id: pair.id.clone(),
             site: run.site.kind,
             layer: run.site.layer,
             position,
+            slot,
             head: run.site.head,
             direction: run.direction,
             base: run.base,

@@ -5,18 +5,31 @@ use std::collections::BTreeMap;
 use candle_core::{Result, Tensor};
 
 use super::architecture::{Architecture, QkNorm};
+use super::cache;
 use super::decoder::{Norm, tap};
 use super::error::ModelError;
 use super::hook::{HookKind, HookPoint, Hooks};
 use super::layout::{AttentionInput, BlockLayout, FusedOrder};
 use super::linear::Linear;
-use crate::ops::{self, Attending, CausalMask};
+use crate::ops::{self, Attending, CausalMask, Stored};
 
 /// What decides which keys a query sees and how it is turned.
 pub(crate) struct Mask<'a> {
     pub window: Option<usize>,
-    /// Cosines and sines `[t, pairs]`.
+    /// Cosines and sines `[t, pairs]`, or `[b, t, pairs]`.
     pub rotary: Option<&'a (Tensor, Tensor)>,
+    /// Keys and values of earlier positions.
+    pub stored: Option<Stored<'a>>,
+    pub keep: Keep,
+}
+
+/// What happens to the keys and values of a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// They go with the pass.
+    Nothing,
+    /// They are written behind those that are stored.
+    Stored,
 }
 
 #[derive(Debug, Clone)]
@@ -114,7 +127,7 @@ impl Attention {
         let looked_into = [HookKind::Q, HookKind::K, HookKind::V, HookKind::Pattern];
         let hooked = looked_into.into_iter().any(|kind| hooks.wants(HookPoint::new(kind, layer)));
         let plain = self.n_heads == self.n_kv_heads && self.qk_norm.is_none() && mask.rotary.is_none();
-        if hooked || !plain {
+        if hooked || !plain || mask.stored.is_some() {
             return Ok(None);
         }
         ops::fused_attention(&qkv.forward(x_btd)?, self.n_heads, self.attending(mask)).map(Some)
@@ -133,13 +146,22 @@ impl Attention {
             None => (q_bthk, k_btgk),
         };
         let how = self.attending(mask);
-        let z_bthk = match hooks.wants(HookPoint::new(HookKind::Pattern, layer)) {
-            false => ops::attention(&q_bthk, &k_btgk, &v_btgk, how)?,
-            true => {
+        let z_bthk = match (hooks.wants(HookPoint::new(HookKind::Pattern, layer)), mask.stored) {
+            (false, None) => ops::attention(&q_bthk, &k_btgk, &v_btgk, how)?,
+            (false, Some(stored)) => ops::attention_over(&q_bthk, &k_btgk, &v_btgk, stored, how)?,
+            (true, None) => {
                 let pattern_bhtt = ops::attention_pattern(&q_bthk, &k_btgk, how)?;
                 ops::attend(&tap(hooks, HookKind::Pattern, layer, pattern_bhtt)?, &v_btgk)?
             }
+            (true, Some(stored)) => {
+                let pattern_bhts = ops::pattern_over(&q_bthk, &k_btgk, stored, how)?;
+                ops::attend_over(&tap(hooks, HookKind::Pattern, layer, pattern_bhts)?, &v_btgk, stored)?
+            }
         };
+        if let (Keep::Stored, Some(stored)) = (mask.keep, mask.stored) {
+            cache::append(stored.keys, &k_btgk, stored.spans)?;
+            cache::append(stored.values, &v_btgk, stored.spans)?;
+        }
         self.project_out(layer, z_bthk, hooks)
     }
 

@@ -5,16 +5,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use candle_core::{D, Device, Result, Tensor};
+use candle_core::{D, DType, Device, Result, Tensor};
 
 use super::architecture::{Architecture, NormKind};
-use super::attention::{Attention, Mask};
+use super::attention::{Attention, Keep, Mask};
+use super::cache::KeyValueCache;
 use super::error::ModelError;
 use super::hook::{HookKind, HookPoint, Hooks};
 use super::layout::{BlockLayout, Layout, MlpInput, NormPlace, named};
 use super::linear::{Linear, Lora};
 use super::rotary::RotaryTables;
-use crate::ops::{self, Activation};
+use crate::ops::{self, Activation, Span};
 
 /// Which positions a pass unembeds.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +24,37 @@ pub enum Readout<'a> {
     All,
     /// The listed (row, position) pairs: logits `[n, v]` in their order.
     Rows(&'a [(usize, usize)]),
+}
+
+/// Where a pass begins.
+#[derive(Debug, Clone, Copy)]
+pub enum Start<'a> {
+    /// At token ids `[b, t]`.
+    Tokens(&'a Tensor),
+    /// At the residual stream before a block.
+    Residual {
+        /// The first block that runs.
+        layer: usize,
+        /// `[b, t, d]`.
+        resid_btd: &'a Tensor,
+    },
+}
+
+/// What earlier positions a pass reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Prefix<'a> {
+    /// Their keys and values.
+    pub cache: &'a KeyValueCache,
+    /// One for each row of the pass.
+    pub spans: &'a [Span],
+}
+
+/// One pass, its readout and hooks aside.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pass<'a> {
+    pub start: Start<'a>,
+    pub prefix: Option<Prefix<'a>>,
+    pub keep: Keep,
 }
 
 /// Calls the hook at a point if it is wanted there, and checks that what comes back has the shape that went in.
@@ -237,6 +269,10 @@ impl Decoder {
         self.embedding_vd.device()
     }
 
+    pub fn dtype(&self) -> DType {
+        self.embedding_vd.dtype()
+    }
+
     /// Adds a low-rank update to the linear layer at a module path; false where there is no such layer.
     pub fn attach(&mut self, module: &str, lora: Lora) -> bool {
         let linears = self.blocks.iter_mut().flat_map(Block::linears_mut).chain([&mut self.head]);
@@ -249,19 +285,50 @@ impl Decoder {
         }
     }
 
-    /// Runs a batch of token ids `[b, t]` and reads out logits.
-    pub fn forward(&self, ids_bt: &Tensor, readout: Readout<'_>, hooks: &mut dyn Hooks) -> Result<Tensor> {
-        let mut resid_btd = self.embed(ids_bt, hooks)?;
-        let tables = self.rotaries.iter().map(|tables| tables.of(ids_bt.dim(1)?, self.device()));
+    /// Runs a batch and reads out logits.
+    pub fn forward(&self, pass: Pass<'_>, readout: Readout<'_>, hooks: &mut dyn Hooks) -> Result<Tensor> {
+        let Pass { start, prefix, keep } = pass;
+        let (Start::Tokens(input) | Start::Residual { resid_btd: input, .. }) = start;
+        let (batch, tokens) = (input.dim(0)?, input.dim(1)?);
+        let whole = |row| Span { row, start: 0, tokens };
+        match prefix {
+            Some(prefix) => hooks.begin(prefix.spans),
+            None => hooks.begin(&(0..batch).map(whole).collect::<Vec<_>>()),
+        }
+        let (first, mut resid_btd) = match start {
+            Start::Tokens(ids_bt) => (0, self.embed(ids_bt, prefix.map(|prefix| prefix.spans), hooks)?),
+            Start::Residual { layer, resid_btd } => (layer, resid_btd.clone()),
+        };
+        let tables = self.rotaries.iter().map(|tables| match prefix {
+            Some(prefix) => tables.of_spans(prefix.spans, tokens, self.device()),
+            None => tables.of(tokens, self.device()),
+        });
         let tables = tables.collect::<Result<Vec<_>>>()?;
-        for (layer, (block, plan)) in self.blocks.iter().zip(&self.architecture.blocks).enumerate() {
+        for (layer, (block, plan)) in self.blocks.iter().zip(&self.architecture.blocks).enumerate().skip(first) {
             let rotary = plan.rotary.and_then(|index| tables.get(index));
-            resid_btd = block.forward(layer, resid_btd, &Mask { window: plan.window, rotary }, hooks)?;
+            let stored = prefix.and_then(|prefix| prefix.cache.layer(layer, prefix.spans));
+            let mask = Mask { window: plan.window, rotary, stored, keep };
+            resid_btd = block.forward(layer, resid_btd, &mask, hooks)?;
         }
         self.read_out(resid_btd, readout, hooks)
     }
 
-    fn embed(&self, ids_bt: &Tensor, hooks: &mut dyn Hooks) -> Result<Tensor> {
+    /// Whether keys of a text of one length serve a text of another.
+    pub fn turned_alike(&self, one: usize, other: usize) -> bool {
+        self.rotaries.iter().all(|tables| tables.alike(one, other))
+    }
+
+    /// The learned positions of a pass, `[1, t, d]` or `[b, t, d]`.
+    fn positions(&self, table_td: &Tensor, tokens: usize, spans: Option<&[Span]>) -> Result<Tensor> {
+        let Some(spans) = spans else { return table_td.narrow(0, 0, tokens)?.unsqueeze(0) };
+        // Padding may reach beyond the table; nothing reads it.
+        let last = table_td.dim(0)?.saturating_sub(1);
+        let row = |span: &Span| (span.start..span.start + tokens).map(move |at| at.min(last) as u32);
+        let index = Tensor::from_iter(spans.iter().flat_map(row), table_td.device())?;
+        table_td.index_select(&index, 0)?.reshape((spans.len(), tokens, ()))
+    }
+
+    fn embed(&self, ids_bt: &Tensor, spans: Option<&[Span]>, hooks: &mut dyn Hooks) -> Result<Tensor> {
         let (_, tokens) = ids_bt.dims2()?;
         let embed_btd = ops::embed(&self.embedding_vd, ids_bt)?;
         let embed_btd = match self.architecture.embedding_scale {
@@ -270,7 +337,7 @@ impl Decoder {
         };
         let embed_btd = tap(hooks, HookKind::Embed, 0, embed_btd)?;
         let Some(positions_td) = &self.positions_td else { return Ok(embed_btd) };
-        let positions_1td = positions_td.narrow(0, 0, tokens)?.unsqueeze(0)?;
+        let positions_1td = self.positions(positions_td, tokens, spans)?;
         if !hooks.wants(HookPoint::new(HookKind::PosEmbed, 0)) {
             return embed_btd.broadcast_add(&positions_1td);
         }

@@ -16,6 +16,8 @@ use std::str::FromStr;
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::ops::Span;
+
 /// What is read at a hook point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HookKind {
@@ -158,6 +160,10 @@ impl<'de> Deserialize<'de> for HookPoint {
 pub trait Hooks {
     /// Whether [`Hooks::at`] is to be called at this point. Asked once a point and pass.
     fn wants(&self, point: HookPoint) -> bool;
+
+    /// Called before a pass: row i of every activation holds tokens `start..start + tokens` of text `row`. A pass
+    /// without stored keys and values has every row start at 0.
+    fn begin(&mut self, _spans: &[Span]) {}
 
     /// Receives the activation and returns what the pass goes on with: the same tensor, or another of its shape.
     fn at(&mut self, point: HookPoint, activation: Tensor) -> Result<Tensor>;

@@ -1,9 +1,12 @@
 //! Rotary position tables, computed as the reference does: frequencies, angles and their cosines in single precision.
 
+use std::ops::Range;
 use std::sync::Mutex;
 
 use candle_core::{Device, Result, Tensor};
 use serde::Serialize;
+
+use crate::ops::Span;
 
 /// A rotary embedding: channel i of the first half is turned with channel i of the second by position · frequency i.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -63,13 +66,18 @@ impl Rotary {
         Self { frequencies: divided(short), long: Some(long), scale: scale as f32 }
     }
 
-    /// Cosines and sines of positions `0..tokens`, each `[tokens, pairs]`.
-    fn values(&self, tokens: usize) -> (Vec<f32>, Vec<f32>) {
+    /// Whether sequences of these two lengths are turned alike, so that keys of the one serve the other.
+    pub(crate) fn alike(&self, one: usize, other: usize) -> bool {
+        self.long.as_ref().is_none_or(|long| (one > long.from) == (other > long.from))
+    }
+
+    /// Cosines and sines of `positions` of a sequence of `length` tokens, each `[positions, pairs]`.
+    fn values(&self, positions: Range<usize>, length: usize) -> (Vec<f32>, Vec<f32>) {
         let frequencies = match &self.long {
-            Some(long) if tokens > long.from => &long.frequencies,
+            Some(long) if length > long.from => &long.frequencies,
             _ => &self.frequencies,
         };
-        let angles = (0..tokens).flat_map(|position| frequencies.iter().map(move |f| f64::from(position as f32 * f)));
+        let angles = positions.flat_map(|position| frequencies.iter().map(move |f| f64::from(position as f32 * f)));
         angles.map(|angle| (angle.cos() as f32 * self.scale, angle.sin() as f32 * self.scale)).unzip()
     }
 }
@@ -108,12 +116,27 @@ impl RotaryTables {
         {
             return Ok((cos.clone(), sin.clone()));
         }
-        let (cos, sin) = self.rotary.values(tokens);
+        let (cos, sin) = self.rotary.values(0..tokens, tokens);
         let pairs = self.rotary.frequencies.len();
         let cos = Tensor::from_vec(cos, (tokens, pairs), device)?;
         let sin = Tensor::from_vec(sin, (tokens, pairs), device)?;
         *last = Some((tokens, cos.clone(), sin.clone()));
         Ok((cos, sin))
+    }
+
+    /// Cosines and sines of the `tokens` positions from each row's start, each `[b, tokens, pairs]`; a row's length is
+    /// where its own tokens end.
+    pub fn of_spans(&self, spans: &[Span], tokens: usize, device: &Device) -> Result<(Tensor, Tensor)> {
+        let row = |span: &Span| self.rotary.values(span.start..span.start + tokens, span.start + span.tokens);
+        let (cos, sin): (Vec<_>, Vec<_>) = spans.iter().map(row).unzip();
+        let table = |rows: Vec<Vec<f32>>| {
+            Tensor::from_vec(rows.concat(), (spans.len(), tokens, self.rotary.frequencies.len()), device)
+        };
+        Ok((table(cos)?, table(sin)?))
+    }
+
+    pub fn alike(&self, one: usize, other: usize) -> bool {
+        self.rotary.alike(one, other)
     }
 }
 

@@ -95,12 +95,28 @@ fn batch(model: &LanguageModel, rows: &[&[u32]]) -> Result<Tensor, ModelError> {
     Ok(Tensor::from_vec(ids, (rows.len(), tokens), model.device())?)
 }
 
+/// Positions to read out, each once, however many tokens are wanted there.
+#[derive(Default)]
+struct Reads {
+    positions: Vec<(usize, usize)>,
+    index: BTreeMap<(usize, usize), usize>,
+}
+
+impl Reads {
+    /// The number under which (row, position) is read out.
+    fn at(&mut self, row: usize, position: usize) -> usize {
+        *self.index.entry((row, position)).or_insert_with(|| {
+            self.positions.push((row, position));
+            self.positions.len() - 1
+        })
+    }
+}
+
 /// Runs the rows as one batch and returns ln p of every target, rows in order and targets in order within a row:
 /// `[total targets]`, f32. Differentiable where anything is tracked. Hooks see row i of `rows` as row i of the batch.
 pub fn target_logprobs(model: &LanguageModel, rows: &[Row], hooks: &mut dyn Hooks) -> Result<Tensor, ModelError> {
     let ids: Vec<&[u32]> = rows.iter().map(|row| row.ids.as_slice()).collect();
-    let mut read = Vec::new();
-    let mut index = BTreeMap::new();
+    let mut reads = Reads::default();
     let mut picks = Vec::new();
     for (number, row) in rows.iter().enumerate() {
         for &(position, token) in &row.targets {
@@ -108,14 +124,10 @@ pub fn target_logprobs(model: &LanguageModel, rows: &[Row], hooks: &mut dyn Hook
                 let message = format!("target position {position} in a row of {} tokens", row.ids.len());
                 return Err(ModelError::Request(message));
             }
-            let at = *index.entry((number, position)).or_insert_with(|| {
-                read.push((number, position));
-                read.len() - 1
-            });
-            picks.push((at, token));
+            picks.push((reads.at(number, position), token));
         }
     }
-    let logits = model.forward(&batch(model, &ids)?, Readout::Rows(&read), hooks)?;
+    let logits = model.forward(&batch(model, &ids)?, Readout::Rows(&reads.positions), hooks)?;
     Ok(ops::logprobs_at(&logits, &picks)?)
 }
 
@@ -231,11 +243,10 @@ pub fn score(
     progress: &dyn Progress,
 ) -> Result<Vec<Score>, ModelError> {
     let limit = model.architecture().max_positions;
-    type Targets = Vec<(usize, u32)>;
-    let mut shared: BTreeMap<Vec<u32>, Vec<(usize, Targets)>> = BTreeMap::new();
-    for (number, request) in requests.iter().enumerate() {
-        let row = windowed(request, limit)?;
-        shared.entry(row.ids).or_default().push((number, row.targets));
+    let mut shared: BTreeMap<Vec<u32>, Vec<Asked>> = BTreeMap::new();
+    for (request, asked) in requests.iter().enumerate() {
+        let Row { ids, targets } = windowed(asked, limit)?;
+        shared.entry(ids).or_default().push(Asked { request, targets });
     }
     let mut rows: Vec<_> = shared.into_iter().collect();
     rows.sort_by_key(|(ids, _)| std::cmp::Reverse(ids.len()));
@@ -257,30 +268,28 @@ pub fn score(
     Ok(scores)
 }
 
-type SharedRow = (Vec<u32>, Vec<(usize, Vec<(usize, u32)>)>);
+/// What one request wants of the row that it shares.
+struct Asked {
+    /// The request's number.
+    request: usize,
+    targets: Vec<(usize, u32)>,
+}
 
-fn score_batch(model: &LanguageModel, rows: &[SharedRow], scores: &mut [Score]) -> Result<(), ModelError> {
+fn score_batch(model: &LanguageModel, rows: &[(Vec<u32>, Vec<Asked>)], scores: &mut [Score]) -> Result<(), ModelError> {
     let ids: Vec<&[u32]> = rows.iter().map(|(ids, _)| ids.as_slice()).collect();
-    let mut read = Vec::new();
-    let mut index = BTreeMap::new();
-    let mut picks = Vec::new();
+    let mut reads = Reads::default();
+    let (mut picks, mut owners) = (Vec::new(), Vec::new());
     for (row, (_, asked)) in rows.iter().enumerate() {
-        for (number, targets) in asked {
-            for &(position, token) in targets {
-                let at = *index.entry((row, position)).or_insert_with(|| {
-                    read.push((row, position));
-                    read.len() - 1
-                });
-                picks.push((at, token, *number));
-            }
+        for Asked { request, targets } in asked {
+            picks.extend(targets.iter().map(|&(position, token)| (reads.at(row, position), token)));
+            owners.extend(std::iter::repeat_n(*request, targets.len()));
         }
     }
-    let logits = model.forward(&batch(model, &ids)?, Readout::Rows(&read), &mut NoHooks)?;
-    let wanted: Vec<(usize, u32)> = picks.iter().map(|(at, token, _)| (*at, *token)).collect();
-    let logprobs = ops::logprobs_at(&logits.detach(), &wanted)?.to_vec1::<f32>()?;
+    let logits = model.forward(&batch(model, &ids)?, Readout::Rows(&reads.positions), &mut NoHooks)?;
+    let logprobs = ops::logprobs_at(&logits.detach(), &picks)?.to_vec1::<f32>()?;
     let greedy = ops::argmax_rows(&logits)?;
-    for ((at, token, number), logprob) in picks.into_iter().zip(logprobs) {
-        if let Some(score) = scores.get_mut(number) {
+    for (((at, token), logprob), request) in picks.into_iter().zip(logprobs).zip(owners) {
+        if let Some(score) = scores.get_mut(request) {
             score.loglikelihood += f64::from(logprob);
             score.is_greedy &= greedy.get(at) == Some(&token);
             score.num_tokens += 1;

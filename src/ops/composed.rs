@@ -59,13 +59,17 @@ pub fn layer_norm(x: &Tensor, gain: &Tensor, bias: Option<&Tensor>, eps: f64) ->
 /// Softmax over the keys of `scale · scores`, `scores: [.., q, k]`, with what the mask hides at 0.
 pub fn causal_softmax(scores: &Tensor, scale: f64, mask: CausalMask, softcap: Option<f64>) -> Result<Tensor> {
     let (queries, keys) = (scores.dim(D::Minus2)?, scores.dim(D::Minus1)?);
+    masked_softmax(scores, scale, &hidden_scores(queries, keys, mask, scores.device())?, softcap)
+}
+
+/// The same with the mask as a tensor to be added, −∞ where a key is hidden.
+pub fn masked_softmax(scores: &Tensor, scale: f64, hidden: &Tensor, softcap: Option<f64>) -> Result<Tensor> {
     let scores = (scores * scale)?;
     let scores = match softcap {
         Some(cap) => ((scores / cap)?.tanh()? * cap)?,
         None => scores,
     };
-    let hidden = hidden_scores(queries, keys, mask, scores.device())?.to_dtype(scores.dtype())?;
-    let scores = scores.broadcast_add(&hidden)?;
+    let scores = scores.broadcast_add(&hidden.to_dtype(scores.dtype())?)?;
     let top = scores.max_keepdim(D::Minus1)?.detach();
     let weights = scores.broadcast_sub(&top)?.exp()?;
     weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)
@@ -82,11 +86,12 @@ fn hidden_scores(queries: usize, keys: usize, mask: CausalMask, device: &Device)
     Tensor::from_vec(values, (queries, keys), device)
 }
 
-/// Rotary embedding of the first `2·r` channels of `x: [b, t, h, k]` by `cos, sin: [t, r]`; channel i pairs with i + r.
+/// Rotary embedding of the first `2·r` channels of `x: [b, t, h, k]` by `cos, sin: [t, r]`, or
+/// `[b, t, r]` where rows differ; channel i pairs with i + r.
 pub fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
-    let (half, width) = (cos.dim(1)?, x.dim(D::Minus1)?);
-    let cos = cos.unsqueeze(1)?;
-    let sin = sin.unsqueeze(1)?;
+    let (half, width) = (cos.dim(D::Minus1)?, x.dim(D::Minus1)?);
+    let cos = cos.unsqueeze(cos.rank() - 1)?;
+    let sin = sin.unsqueeze(sin.rank() - 1)?;
     let first = x.narrow(D::Minus1, 0, half)?;
     let second = x.narrow(D::Minus1, half, half)?;
     let turned_first = (first.broadcast_mul(&cos)? - second.broadcast_mul(&sin)?)?;

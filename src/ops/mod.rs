@@ -11,6 +11,8 @@ mod attention;
 pub(crate) mod composed;
 mod embed;
 mod linear;
+mod linear_on_device;
+mod lora;
 mod loss;
 mod matmul;
 mod norm;
@@ -18,6 +20,7 @@ mod rotary;
 mod simd;
 mod slices;
 mod softmax;
+mod stored;
 
 #[cfg(test)]
 mod check;
@@ -25,11 +28,13 @@ mod check;
 pub use activation::{activate, gated};
 pub use attention::{Attending, attend, attention, attention_pattern, fused_attention};
 pub use embed::embed;
-pub use linear::{FrozenWeight, linear, lora_linear};
+pub use linear::linear;
+pub use lora::{FrozenWeight, lora_linear};
 pub use loss::{argmax_rows, logprobs_at};
 pub use norm::{layer_norm, normalize, rms_norm};
 pub use rotary::rotate;
 pub use softmax::causal_softmax;
+pub use stored::{Span, Stored, attend_over, attention_over, pattern_over};
 
 /// How a linear layer's weight is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

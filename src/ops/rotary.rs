@@ -6,11 +6,13 @@ use multiversion::multiversion;
 use super::composed;
 use super::slices::{Plain, fill_rows, fits, matching, of, output, tensor};
 
-/// Turns the first `2·r` channels of `x: [b, t, h, k]` by `cos, sin: [t, r]`: channel i pairs with i + r.
+/// Turns the first `2·r` channels of `x: [b, t, h, k]` by `cos, sin: [t, r]`, or by `[b, t, r]` where rows have tables of
+/// their own: channel i pairs with i + r.
 pub fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
-    let (_, tokens, _, width) = x.dims4()?;
+    let (batch, tokens, _, width) = x.dims4()?;
     let pairs = cos.dim(D::Minus1)?;
-    if cos.dims() != [tokens, pairs] || sin.dims() != cos.dims() || 2 * pairs > width {
+    let shared = cos.dims() == [tokens, pairs];
+    if !(shared || cos.dims() == [batch, tokens, pairs]) || sin.dims() != cos.dims() || 2 * pairs > width {
         candle_core::bail!("rotary tables {:?} and {:?} do not fit {:?}", cos.dims(), sin.dims(), x.dims());
     }
     if !fits(&[x, cos, sin]) || pairs == 0 {
@@ -54,15 +56,16 @@ fn turn(x: &[f32], width: usize, cos: &[f32], sin: &[f32], sign: f32, out: &mut 
 impl Rotate {
     /// `x` is `[b, t, h, k]`; each run of `h·k` values belongs to one token.
     fn run(&self, x: &[f32], dims: (usize, usize, usize, usize), sign: f32) -> Result<Vec<f32>> {
-        let (_, tokens, heads, width) = dims;
+        let (_, _, heads, width) = dims;
         let (cos, sin) = (Plain::new(&self.cos)?, Plain::new(&self.sin)?);
         let (cos, sin) = (cos.values()?, sin.values()?);
         let (cos, sin, row) = (&*cos, &*sin, heads * width);
+        let rows = cos.len() / self.pairs;
         let mut out = vec![0f32; x.len()];
         fill_rows(&mut out, row, |first, run| {
             let x = matching(x, first, row, run);
             for (number, (x, out)) in x.chunks_exact(row).zip(run.chunks_exact_mut(row)).enumerate() {
-                let at = (first + number) % tokens * self.pairs;
+                let at = (first + number) % rows * self.pairs;
                 let table = at..at + self.pairs;
                 let (cos, sin) = (cos.get(table.clone()).unwrap_or_default(), sin.get(table).unwrap_or_default());
                 turn(x, width, cos, sin, sign, out);

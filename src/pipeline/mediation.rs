@@ -1,13 +1,16 @@
 //! Which sites carry the unwanted effect, eval set by eval set.
 
+use std::path::Path;
+
 use super::error::PipelineError;
 use super::population::Population;
 use super::recipe::MediateRecipe;
+use super::scoring::Subject;
 use crate::base::{Progress, Seed};
 use crate::intervene::{NaiveEngine, Site, SiteKind, TokenPair};
 use crate::mediate::{
     FoundPathway, Grid, JointEffects, PathwayPairs, PathwaySearch, RefuteSpec, Runner, SweepSpec, aggregate, effects,
-    find_pathway, grids, joint_effects, refute, sweep,
+    find_pathway, grids, joint_effects, refute, sweep_kept,
 };
 use crate::model::LanguageModel;
 use crate::record::SiteSweep;
@@ -94,11 +97,18 @@ pub struct Remeasured {
 
 impl Mediator<'_> {
     /// Sweeps, finds the pathway, measures and attacks it.
-    pub fn mediate(&self, model: &LanguageModel, pairs: &MediationPairs) -> Result<Mediated, PipelineError> {
+    /// `journal` keeps the patched runs, so that a mediation that was stopped goes on.
+    pub fn mediate(
+        &self,
+        subject: Subject<'_>,
+        pairs: &MediationPairs,
+        journal: &Path,
+    ) -> Result<Mediated, PipelineError> {
+        let model = subject.model;
         let engine = NaiveEngine { batch_tokens: self.batch_tokens, ..NaiveEngine::default() };
         let runner = Runner { model, engine: &engine, progress: self.progress };
         let kinds = parse_kinds(&self.recipe.sites)?;
-        let swept = self.sweep(runner, &pairs.discovery, &kinds, &pairs.id)?;
+        let swept = self.sweep(runner, subject, pairs, &kinds, journal)?;
         let found = self.find(runner, pairs, &swept)?;
         let report = effects(runner, &pairs.evaluation, &found.sites, &pairs.id, &self.bootstrap_of(&pairs.id))?;
         let seed = self.seed.fork("refute").fork(&pairs.id);
@@ -129,13 +139,15 @@ impl Mediator<'_> {
     /// What the base's pathway carries in another checkpoint, and which pathway a new search finds there.
     pub fn remeasure(
         &self,
-        model: &LanguageModel,
+        subject: Subject<'_>,
         pairs: &MediationPairs,
         base: &[Site],
+        journal: &Path,
     ) -> Result<Remeasured, PipelineError> {
+        let model = subject.model;
         let engine = NaiveEngine { batch_tokens: self.batch_tokens, ..NaiveEngine::default() };
         let runner = Runner { model, engine: &engine, progress: self.progress };
-        let swept = self.sweep(runner, &pairs.discovery, &parse_kinds(&self.recipe.pathway)?, &pairs.id)?;
+        let swept = self.sweep(runner, subject, pairs, &parse_kinds(&self.recipe.pathway)?, journal)?;
         let rediscovered = self.find(runner, pairs, &swept)?;
         let (joint, effects, checks) = match base.is_empty() {
             true => (None, Vec::new(), Vec::new()),
@@ -151,13 +163,14 @@ impl Mediator<'_> {
     fn sweep(
         &self,
         runner: Runner<'_>,
-        pairs: &[TokenPair],
+        subject: Subject<'_>,
+        pairs: &MediationPairs,
         kinds: &[SiteKind],
-        id: &str,
+        journal: &Path,
     ) -> Result<Vec<SiteEffect>, PipelineError> {
         let spec = SweepSpec::new(kinds, Grid::Landmarks, &[PatchDirection::Noise, PatchDirection::Denoise]);
-        let runs = sweep(runner, pairs, &spec)?;
-        Ok(aggregate(&runs, pairs, &self.bootstrap_of(id)))
+        let runs = sweep_kept(runner, &pairs.discovery, &spec, subject.adapter, journal)?;
+        Ok(aggregate(&runs, &pairs.discovery, &self.bootstrap_of(&pairs.id)))
     }
 
     fn find(

@@ -124,6 +124,9 @@ pub fn caveats(sets: &[Population], seeds: usize) -> Vec<String> {
             "Each arm was trained with one seed: intervals cover items, not training runs (--seeds N adds seeds)."
                 .into(),
         );
+    } else {
+        let few = if seeds < 5 { "; fewer than five seeds make it likely too narrow" } else { "" };
+        caveats.push(format!("Targets are means over {seeds} training seeds, with an interval over seeds and framings{few}. The tables show each seed alone."));
     }
     for set in sets.iter().filter(|set| set.scenario.is_none()) {
         caveats.push(format!(

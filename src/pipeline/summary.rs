@@ -17,7 +17,7 @@ const EXAMPLES: usize = 2;
 
 /// What each arm is, in one sentence.
 pub fn describe(arm: &str) -> &'static str {
-    match arm.split_once(" seed ").map_or(arm, |(name, _)| name) {
+    match super::targets::arm_of(arm) {
         "base" => "The checkpoint as it came.",
         "plain" => "Task loss alone, on data where the shortcut holds.",
         "consistency" => {

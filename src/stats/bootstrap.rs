@@ -333,9 +333,13 @@ mod tests {
     #[test]
     fn shares_of_0_and_1_keep_a_width() {
         let items: Vec<Item> = (0..40).map(|id| item(id, id / 2, 1.0, "a")).collect();
-        let interval = estimate(&items, &Statistic::Mean, &BOOTSTRAP("all")).interval.expect("bounded");
+        let interval = estimate(&items, &Statistic::Share, &BOOTSTRAP("all")).interval.expect("bounded");
         // 40 items in 20 clusters: t(39) = 2.0227, t(19) = 2.0930, so 40 · 0.9340 = 37.36; 3.8415/(37.36 + 3.8415) = 0.0932.
         assert!((interval.low - 0.9068).abs() < 5e-5 && interval.high == 1.0, "{interval:?}");
+        // Zeros in nats are no shares: nothing bounds what was not seen.
+        let zeros: Vec<Item> = (0..40).map(|id| item(id, id / 2, 0.0, "a")).collect();
+        let interval = estimate(&zeros, &Statistic::Mean, &BOOTSTRAP("all")).interval.expect("constant");
+        assert_eq!((interval.low, interval.high), (0.0, 0.0));
         let constant: Vec<Item> = (0..40).map(|id| item(id, id, 0.1, "a")).collect();
         let interval = estimate(&constant, &Statistic::Mean, &BOOTSTRAP("all")).interval.expect("constant");
         assert!(interval.high - interval.low < 1e-12);

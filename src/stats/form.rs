@@ -63,7 +63,7 @@ impl Form {
         }
         let sums = |width, finish| Columns::new(width, clusters).sums(finish);
         let mut form = match statistic {
-            Statistic::Mean | Statistic::MeanAbsolute | Statistic::Ratio => sums(2, Finish::Ratio),
+            Statistic::Mean | Statistic::Share | Statistic::MeanAbsolute | Statistic::Ratio => sums(2, Finish::Ratio),
             Statistic::ExpRatio => sums(2, Finish::ExpRatio),
             Statistic::CalibrationError { bins: 0 } => return Err(Undefined::NoBins),
             Statistic::CalibrationError { bins } => sums(3 * bins, Finish::Calibration),

@@ -175,7 +175,7 @@ impl<'a> Paired<'a> {
     /// The differences as items, where the statistic of the difference is the mean of the differences.
     fn differences(&self) -> Option<Vec<Item>> {
         let part = match self.statistic {
-            Statistic::Mean => |item: &Item| item.value,
+            Statistic::Mean | Statistic::Share => |item: &Item| item.value,
             Statistic::MeanAbsolute => |item: &Item| item.value.abs(),
             _ => return None,
         };
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn no_discordant_item_is_no_proof_of_equality() {
         let first = items(&A, 1);
-        let result = paired_difference(&first, &first, &Statistic::Mean, &BOOTSTRAP()).expect("aligned");
+        let result = paired_difference(&first, &first, &Statistic::Share, &BOOTSTRAP()).expect("aligned");
         let interval = result.difference.interval.expect("bounded");
         // Wilson's upper limit for 0 of 12 at 95 % is z²/(12 + z²) = 0.2425; both directions are open.
         assert!((interval.high - 0.2425).abs() < 1e-4 && interval.low == -interval.high, "{interval:?}");

@@ -66,6 +66,8 @@ pub struct Item {
 pub enum Statistic {
     /// Mean of `value`.
     Mean,
+    /// Share of items whose `value` is 1; values are 0 or 1. Where all agree it still has an interval.
+    Share,
     /// Mean of |`value`|.
     MeanAbsolute,
     /// Σ`value` / Σ`weight`.

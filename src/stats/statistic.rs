@@ -84,10 +84,10 @@ impl Statistic {
     pub(crate) fn bounds(&self, items: &[Item]) -> Option<(f64, f64)> {
         let binary = items.iter().all(|item| item.value == 0.0 || item.value == 1.0);
         match self {
-            Self::Mean | Self::MeanAbsolute | Self::WorstGroup => binary.then_some((0.0, 1.0)),
+            Self::Share | Self::WorstGroup => binary.then_some((0.0, 1.0)),
             Self::GroupDifference { .. } => binary.then_some((-1.0, 1.0)),
             Self::Auc { .. } | Self::CalibrationError { .. } => Some((0.0, 1.0)),
-            Self::Ratio | Self::ExpRatio => None,
+            Self::Mean | Self::MeanAbsolute | Self::Ratio | Self::ExpRatio => None,
         }
     }
 

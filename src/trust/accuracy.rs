@@ -18,5 +18,5 @@ pub(super) const EXACT: Metric = Metric {
 };
 
 fn exact(evidence: &Evidence<'_>) -> Result<Vec<Sample>, TrustError> {
-    task_samples(evidence, Statistic::Mean, |item| Ok((hit(evidence, item)?, None, None)))
+    task_samples(evidence, Statistic::Share, |item| Ok((hit(evidence, item)?, None, None)))
 }

@@ -52,7 +52,7 @@ pub(super) const FLIP_RATE: Metric = Metric {
     source: "Ribeiro et al. 2020 (CheckList), invariance test without a probability threshold",
     collect: |evidence| {
         let chosen = |pair: &CounterfactualPair| evidence.asks_fairness(pair);
-        noted(evidence, pair_samples(evidence, Statistic::Mean, chosen, |answers| Ok(answers.flipped()))?)
+        noted(evidence, pair_samples(evidence, Statistic::Share, chosen, |answers| Ok(answers.flipped()))?)
     },
 };
 

@@ -38,7 +38,7 @@ pub(super) const CONSISTENCY: Metric = Metric {
     source: "Ribeiro et al. 2020 (CheckList), invariance test without a probability threshold",
     collect: |evidence| {
         let same = |pair: &PairAnswers<'_>| Ok(1.0 - pair.flipped());
-        pair_samples(evidence, Statistic::Mean, |pair| evidence.asks_robustness(pair), same)
+        pair_samples(evidence, Statistic::Share, |pair| evidence.asks_robustness(pair), same)
     },
 };
 
@@ -78,7 +78,7 @@ pub(super) const SHIFT_DROP: Metric = Metric {
 
 fn paraphrase_consistency(evidence: &Evidence<'_>) -> Result<Vec<Sample>, TrustError> {
     let same = |pair: &PairAnswers<'_>| Ok(1.0 - pair.flipped());
-    let mut samples = pair_samples(evidence, Statistic::Mean, |pair| evidence.asks_paraphrase(pair), same)?;
+    let mut samples = pair_samples(evidence, Statistic::Share, |pair| evidence.asks_paraphrase(pair), same)?;
     samples.append(&mut paraphrased_pairs(evidence)?);
     Ok(samples)
 }
@@ -112,7 +112,7 @@ fn paraphrased_pairs(evidence: &Evidence<'_>) -> Result<Vec<Sample>, TrustError>
             populations.add(pair_population(pair), &format!("{}#{side}", pair.id), &pair.cluster, (same, None, None));
         }
     }
-    Ok(populations.samples(&Statistic::Mean))
+    Ok(populations.samples(&Statistic::Share))
 }
 
 fn worst_group(evidence: &Evidence<'_>) -> Result<Vec<Sample>, TrustError> {

@@ -19,7 +19,7 @@ pub(super) const FOLLOW_EFFECT: Metric = Metric {
     definition: "Mean total effect of moving a legitimate cause on the log-odds of the label that the mechanism then gives; \
                  positive when the model follows.",
     source: "Vig et al. 2020 total effect, on the log-odds scale",
-    collect: |evidence| follow(evidence, |pair, expected| pair.log_odds_effect(expected)),
+    collect: |evidence| follow(evidence, Statistic::Mean, |pair, expected| pair.log_odds_effect(expected)),
 };
 
 pub(super) const FOLLOW_RATE: Metric = Metric {
@@ -32,13 +32,21 @@ pub(super) const FOLLOW_RATE: Metric = Metric {
                  the mechanism then gives.",
     source: "Ribeiro et al. 2020 (CheckList), directional expectation test",
     collect: |evidence| {
-        follow(evidence, |pair, expected| if pair.counterfactual.chosen() == expected { 1.0 } else { 0.0 })
+        follow(
+            evidence,
+            Statistic::Share,
+            |pair, expected| if pair.counterfactual.chosen() == expected { 1.0 } else { 0.0 },
+        )
     },
 };
 
-fn follow(evidence: &Evidence<'_>, value: impl Fn(&PairAnswers<'_>, usize) -> f64) -> Result<Vec<Sample>, TrustError> {
+fn follow(
+    evidence: &Evidence<'_>,
+    statistic: Statistic,
+    value: impl Fn(&PairAnswers<'_>, usize) -> f64,
+) -> Result<Vec<Sample>, TrustError> {
     let follows = |pair: &CounterfactualPair| pair.expectation != Expectation::Invariant;
-    pair_samples(evidence, Statistic::Mean, follows, |answers| {
+    pair_samples(evidence, statistic, follows, |answers| {
         let expected = expected_label(answers.pair)?;
         Ok(expected.map_or(f64::NAN, |expected| value(answers, expected)))
     })

@@ -107,6 +107,35 @@ fn the_loop_runs_resumes_and_repeats_to_the_byte_at_any_thread_count() {
 }
 
 #[test]
+fn completions_on_the_terminal_and_for_scripts() {
+    let folder = scratch("completions");
+    let prompt = "maria has nine years of work . she was";
+    let said = done(&["complete", "--model", "embedded", "--prompt", prompt, "--max-tokens", "3"]);
+    assert!(said.starts_with(prompt) && said.len() > prompt.len() + 3, "{said}");
+    let prompts = write(
+        &folder,
+        "p.jsonl",
+        &format!("{{\"id\":1,\"prompt\":\"{prompt}\"}}\n{{\"id\":\"b\",\"prompt_ids\":[1,5,9]}}\n"),
+    );
+    let output = folder.join("o.jsonl").display().to_string();
+    done(&["complete", "--model", "embedded", "--prompts", &prompts, "--max-tokens", "3", "--output", &output]);
+    let lines: Vec<serde_json::Value> = std::fs::read_to_string(&output)
+        .expect("completions")
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!((lines.len(), &lines[0]["id"], &lines[1]["id"]), (2, &1.into(), &"b".into()));
+    let text = lines[0]["completion"].as_str().expect("text");
+    assert_eq!(said.trim_end(), format!("{prompt}{text}").trim_end(), "both say the same");
+    let again = ["--temperature", "1", "--seed", "7", "--max-tokens", "8", "--ignore-end", "--batch", "1"];
+    let draw = |extra: &[&str]| done(&[&["complete", "--model", "embedded", "--prompts", &prompts], extra].concat());
+    assert_eq!(draw(&again), draw(&[&again[..7], &["--batch", "2"]].concat()), "no draw depends on the batch");
+    refused(&["complete", "--model", "embedded", "--prompt", "a", "--top-k", "5"], "need a --temperature above 0");
+    let twice = write(&folder, "twice.jsonl", "{\"id\":1,\"prompt_ids\":[1]}\n{\"id\":1,\"prompt_ids\":[2]}\n");
+    refused(&["complete", "--model", "embedded", "--prompts", &twice], "stands there twice");
+}
+
+#[test]
 fn scores_and_patches_for_scripts() {
     let folder = scratch("scripts");
     let requests = write(
@@ -192,4 +221,86 @@ fn bad_input_is_one_clear_error_and_exit_code_2() {
     let inside = blocked.join("report.html").display().to_string();
     let good = write(&folder, "good.jsonl", "{\"id\":1,\"context\":\"maria\",\"continuation\":\" was\"}\n");
     refused(&["score", "--model", "embedded", "--requests", &good, "--output", &inside], "file-in-the-way");
+    let said =
+        text(&counterpath(&["score", "--model", "embedded", "--requests", &good, "--output", &inside], "1").stderr);
+    assert_eq!(said.lines().count(), 1, "a cause is told once: {said}");
+}
+
+/// A limit on the size of files stands for a disk that takes no more: writes fail half-way, with bytes already there.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_loses_nothing() {
+    let folder = scratch("full");
+    let recipe = write(&folder, "small.toml", SMALL);
+    let output = folder.join("run");
+    let arguments = ["run", recipe.as_str(), "--output", output.to_str().expect("path")];
+    let limited = |blocks: u32| {
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_counterpath")]).args(arguments);
+        command.env("RAYON_NUM_THREADS", "2").output().expect("the binary runs")
+    };
+    let mut last = 0;
+    // Blocks of 512 bytes: the first limit stops the sweep's journal, the next ones an adapter and the report.
+    for blocks in [20, 300, 700] {
+        let stopped = limited(blocks);
+        let said = text(&stopped.stderr);
+        assert_eq!(stopped.status.code(), Some(2), "{blocks}: {said}");
+        assert!(said.contains("File too large") && said.contains("what is finished there is kept"), "{said}");
+        let finished = std::fs::read_dir(&output).expect("run folder").count();
+        assert!(finished >= last, "finished work is gone");
+        last = finished;
+        for entry in walk(&output) {
+            assert!(!entry.display().to_string().ends_with(".partial"), "half a file is left: {}", entry.display());
+            if entry.extension().is_some_and(|extension| extension == "json") {
+                let content = std::fs::read_to_string(&entry).expect("record");
+                serde_json::from_str::<serde_json::Value>(&content).expect("a whole file");
+            }
+        }
+    }
+    done(&arguments);
+    let fresh = folder.join("fresh");
+    done(&["run", &recipe, "--output", fresh.to_str().expect("path")]);
+    for file in
+        ["base/record.json", "plain/record.json", "causal/record.json", "causal/adapter/adapter_model.safetensors"]
+    {
+        let bytes = |run: &Path| std::fs::read(run.join(file)).expect("file");
+        assert!(bytes(&output) == bytes(&fresh), "{file} differs from that of a run that was never stopped");
+    }
+}
+
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("folder").map(|entry| entry.expect("entry").path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn several_training_seeds_are_averaged_and_their_spread_is_in_the_intervals() {
+    let folder = scratch("seeds");
+    let recipe = write(&folder, "small.toml", &SMALL.replace("steps = 12", "steps = 4"));
+    let output = folder.join("run");
+    let said = done(&["run", &recipe, "--output", output.to_str().expect("path"), "--seeds", "2", "--json"]);
+    let finished: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    let targets = finished["targets"].as_array().expect("targets");
+    let plain = targets.iter().find(|target| target["claim"] == "Tuning alone does not remove it").expect("target");
+    let effects = |arm: &str| -> f64 {
+        let record = std::fs::read_to_string(output.join(arm).join("record.json")).expect("record");
+        let record: serde_json::Value = serde_json::from_str(&record).expect("JSON");
+        let score = record["scores"].as_array().expect("scores").iter().find(|score| {
+            score["metric"] == "fairness.counterfactual_gap@log_odds" && score["population"] == "hiring/train"
+        });
+        let items = score.expect("gap")["items"].as_array().expect("items");
+        items.iter().map(|item| item["value"].as_f64().expect("value").abs()).sum()
+    };
+    let base = effects("base");
+    let (first, second) = (100.0 * effects("plain") / base, 100.0 * effects("plain-seed-2") / base);
+    assert!((first - second).abs() > 0.1, "the seeds do not differ: {first} {second}");
+    let measured = plain["measured"].as_str().expect("text");
+    let shown: f64 = measured.split(' ').next().expect("number").parse().expect("number");
+    assert!((shown - (first + second) / 2.0).abs() < 0.051, "{measured}: {first} {second}");
+    let interval =
+        measured.split(['[', ',', ']']).skip(1).take(2).map(|bound| bound.trim().parse::<f64>().expect("bound"));
+    let [low, high] = interval.collect::<Vec<_>>()[..] else { panic!("no interval in {measured}") };
+    assert!(low <= first.min(second) && high >= first.max(second), "{measured} leaves out {first} or {second}");
+    assert!(plain["detail"].as_str().expect("detail").contains("2 training seeds"));
 }

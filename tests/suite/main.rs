@@ -5,6 +5,7 @@ mod chat;
 mod cli;
 mod effects;
 mod formats;
+mod generate;
 mod gradients;
 #[cfg(feature = "hub")]
 mod hub;

@@ -10,7 +10,8 @@ use counterpath::intervene::{
 };
 use counterpath::mediate::{
     Grid, MediateError, PathwayPairs, PathwaySearch, RefuteSpec, Runner, SweepRow, SweepSpec, aggregate, effects,
-    find_pathway, grids, joint_effects, journal_path, odds_ratio_effect, random_sites, refute, sweep, sweep_to_file,
+    find_pathway, grids, joint_effects, journal_path, odds_ratio_effect, random_sites, refute, sweep, sweep_kept,
+    sweep_to_file,
 };
 use counterpath::model::{LanguageModel, LoadOptions, TokenizedPrompt};
 use counterpath::stats::{Bootstrap, EffectKind, EffectScale, Item, PatchDirection, Statistic, estimate};
@@ -197,6 +198,28 @@ fn a_stopped_sweep_goes_on_where_it_stopped() {
     }
     let lines = |path: &PathBuf| std::fs::read_to_string(path).expect("rows").lines().count();
     assert_eq!((lines(&output), lines(&whole)), (expected.len(), expected.len()));
+}
+
+#[test]
+fn a_kept_sweep_is_read_and_not_run_again() {
+    let model = tiny_model(2);
+    let pairs = plain_pairs(40, 2);
+    let spec = SweepSpec::new(&[SiteKind::Z, SiteKind::ResidPre], Grid::Landmarks, &BOTH);
+    let fresh = sweep(runner(&model), &pairs, &spec).expect("sweep");
+    let journal = scratch("kept");
+    let kept =
+        |progress: &dyn Progress| sweep_kept(Runner { progress, ..runner(&model) }, &pairs, &spec, None, &journal);
+    let stopped = kept(&StopAfter(AtomicU64::new(1000)));
+    assert!(matches!(stopped, Err(MediateError::Interrupted)));
+    let first = kept(&Silent).expect("goes on");
+    // Whoever stops at once would stop any pass.
+    let again = kept(&StopAfter(AtomicU64::new(0))).expect("only read");
+    assert_eq!(first, again);
+    assert_eq!(first.len(), fresh.len());
+    for (a, b) in first.iter().zip(&fresh) {
+        assert_eq!((a.pair, &a.site, a.direction), (b.pair, &b.site, b.direction));
+        assert!((a.patched - b.patched).abs() < 1e-5);
+    }
 }
 
 /// Carries plans out on activations of which one was changed, from the given call on.

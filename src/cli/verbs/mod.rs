@@ -2,6 +2,7 @@
 
 mod compare;
 mod convert;
+mod complete;
 mod inspect;
 mod report;
 mod run;
@@ -29,6 +30,7 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
         Verb::Inspect(args) => inspect::run(args, format, progress),
         Verb::Convert(args) => convert::run(args, format, progress),
         Verb::Score(args) => score::run(args, format, progress),
+        Verb::Complete(args) => complete::run(args, format, progress),
         Verb::Compare(args) => compare::run(args, format),
         Verb::Report(args) => report::run(args, format),
         Verb::Quickstart(args) => run::quickstart(args, format, progress),

@@ -1,10 +1,10 @@
 //! `generate`, `evaluate`, `mediate` and `tune`: the stages of the loop, each alone.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use counterpath::base::{Progress, Seed};
+use counterpath::base::{Progress, Seed, files};
 use counterpath::intervene::{NaiveEngine, Site};
 use counterpath::mediate::{Grid, Runner, SweepSpec, read_pairs, sweep_to_file};
 use counterpath::pipeline::mediation::{MediationPairs, Mediator, parse_kinds};
@@ -100,6 +100,15 @@ fn mediator<'a>(recipe: &'a MediateRecipe, seed: u64, progress: &'a dyn Progress
     Mediator { recipe, bootstrap: scorer.bootstrap(), seed, batch_tokens: evaluate.batch_tokens, progress }
 }
 
+/// Where the patched runs of an eval set are kept until the record stands.
+fn sites_journal(output: &Path, set: &Population) -> PathBuf {
+    output.with_extension(format!("{}.sites.jsonl", set.id))
+}
+
+fn remove_all(journals: &[PathBuf]) -> Result<()> {
+    journals.iter().try_for_each(|journal| Ok(files::remove(journal)?))
+}
+
 /// Scores a checkpoint and writes its record.
 pub fn evaluate(args: &Evaluate, format: Format, progress: &dyn Progress) -> Result<()> {
     let loaded = load(&args.model, progress)?;
@@ -107,14 +116,18 @@ pub fn evaluate(args: &Evaluate, format: Format, progress: &dyn Progress) -> Res
     let mediate = MediateRecipe::default();
     let sets = open_sets(&args.eval_sets, sizes(mediate.pairs), args.seed)?;
     let mut record = record_of("checkpoint", &loaded, &sets, args.seed)?;
-    let mut evidence = Vec::new();
+    let digest = loaded.adapter_digest()?;
+    let subject = Subject { model: &loaded.model, adapter: digest.as_ref() };
+    let (mut evidence, mut journals) = (Vec::new(), Vec::new());
     if let Some(path) = &args.mediation {
         let pathways = pathways_of(&RunRecord::load(path)?)?;
         for set in &sets {
             let sites =
                 pathways.get(&set.id).with_context(|| format!("{} has no pathway of {}", path.display(), set.id))?;
             let pairs = MediationPairs::of(set, &loaded.model)?;
-            let again = mediator(&mediate, args.seed, progress).remeasure(&loaded.model, &pairs, sites)?;
+            let journal = sites_journal(&args.output, set);
+            let again = mediator(&mediate, args.seed, progress).remeasure(subject, &pairs, sites, &journal)?;
+            journals.push(journal);
             evidence.push(again.evidence(&set.id));
             record.pathways.push(again.pathway().clone());
             record.effects.extend(again.effects);
@@ -122,12 +135,11 @@ pub fn evaluate(args: &Evaluate, format: Format, progress: &dyn Progress) -> Res
         }
     }
     let scorer = Scorer { sets: &sets, canaries: &[], recipe: &recipe, seed: Seed::new(args.seed), progress };
-    let digest = loaded.adapter_digest()?;
-    let subject = Subject { model: &loaded.model, adapter: digest.as_ref() };
     let journal = args.output.with_extension("scores.jsonl");
     record.scores = scorer.score(subject, evidence, &journal)?.scores;
     record.save(&args.output)?;
-    counterpath::base::files::remove(&journal)?;
+    journals.push(journal);
+    remove_all(&journals)?;
     print_record(&record, &args.output, terminal::scores(&record, WIDTH), format)
 }
 
@@ -179,13 +191,18 @@ fn find_pathways(args: &Mediate, loaded: &Loaded, format: Format, progress: &dyn
     }
     let sets = open_sets(&args.eval_sets, sizes(recipe.pairs), args.seed)?;
     let mut record = record_of("mediation", loaded, &sets, args.seed)?;
-    let mut mediated = Vec::new();
+    let digest = loaded.adapter_digest()?;
+    let subject = Subject { model: &loaded.model, adapter: digest.as_ref() };
+    let (mut mediated, mut journals) = (Vec::new(), Vec::new());
     for set in &sets {
         let pairs = MediationPairs::of(set, &loaded.model)?;
-        mediated.push(mediator(&recipe, args.seed, progress).mediate(&loaded.model, &pairs)?);
+        let journal = sites_journal(&args.output, set);
+        mediated.push(mediator(&recipe, args.seed, progress).mediate(subject, &pairs, &journal)?);
+        journals.push(journal);
     }
     records::add_mediation(&mut record, &mediated);
     record.save(&args.output)?;
+    remove_all(&journals)?;
     let lines: Vec<String> = mediated
         .iter()
         .map(|found| format!("{}: {}\n", found.id, records::pathway_line(&found.found.pathway)))

@@ -292,6 +292,7 @@ fn statistic_in_words(score: &MetricScore) -> String {
     use crate::stats::Statistic as S;
     match &score.statistic {
         S::Mean => "mean of the items".to_owned(),
+        S::Share => "share of the items".to_owned(),
         S::MeanAbsolute => "mean absolute value of the items".to_owned(),
         S::Ratio => "sum of values by sum of weights".to_owned(),
         S::ExpRatio => "exponential of the mean per token".to_owned(),
