@@ -20,8 +20,8 @@ use super::layout::{BlockLayout, Layout};
 use super::text::TextTokenizer;
 use super::weights;
 use crate::base::Digest;
-use crate::base::digest::Hasher;
 use crate::base::Digest;
+use crate::base::digest::Hasher;
 use crate::ops::{Span, WeightLayout};
 
 /// Where and as what weights are held.

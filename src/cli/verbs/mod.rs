@@ -1,8 +1,8 @@
 //! One file a verb. A verb reads its arguments, calls the library, prints the result.
 
 mod compare;
-mod convert;
 mod complete;
+mod convert;
 mod inspect;
 mod report;
 mod run;
