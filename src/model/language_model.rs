@@ -20,7 +20,6 @@ use super::layout::{BlockLayout, Layout};
 use super::text::TextTokenizer;
 use super::weights;
 use crate::base::Digest;
-use crate::base::Digest;
 use crate::base::digest::Hasher;
 use crate::ops::{Span, WeightLayout};
 
