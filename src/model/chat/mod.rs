@@ -122,6 +122,7 @@ fn environment(now: Option<Clock>) -> Result<Environment<'static>, Error> {
         None => minijinja::escape_formatter(out, state, value),
     });
     environment.set_unknown_method_callback(python::method);
+    environment.add_test("iterable", python::is_iterable);
     environment.add_filter("tojson", python::tojson);
     environment.add_filter("string", python::string);
     environment.add_function("raise_exception", |message: String| -> Result<String, Error> {

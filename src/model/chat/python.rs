@@ -76,6 +76,11 @@ pub(super) fn string(value: &Value) -> String {
     text(value).unwrap_or_else(|| value.to_string())
 }
 
+/// The test `iterable`: none is not.
+pub(super) fn is_iterable(value: &Value) -> bool {
+    matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Map | ValueKind::Iterable)
+}
+
 /// Methods of strings and dictionaries.
 pub(super) fn method(state: &mut State<'_, '_>, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
     let first = args.first().and_then(Value::as_str);

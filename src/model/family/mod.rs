@@ -54,5 +54,21 @@ pub(crate) fn read(config: &Value) -> Result<Blueprint, ModelError> {
         return Err(ModelError::UnknownArchitecture { found: family, known });
     };
     config.refuse("quantization_config", "give unquantized weights")?;
+    plausible(&config)?;
     read(&config)
+}
+
+/// Sizes that a model cannot have, refused before anything is made of that size.
+fn plausible(config: &Config<'_>) -> Result<(), ModelError> {
+    const COUNTS: [&str; 5] = ["num_hidden_layers", "n_layer", "num_experts", "num_local_experts", "n_routed_experts"];
+    const WIDTHS: [&str; 4] = ["hidden_size", "n_embd", "head_dim", "intermediate_size"];
+    let limits = [(&COUNTS[..], 4096), (&WIDTHS[..], 1 << 20)];
+    for (fields, limit) in limits {
+        for field in fields {
+            if config.get(field).and_then(Value::as_u64).is_some_and(|size| size > limit) {
+                return Err(config.unsupported(field, &format!("{limit} is the most")));
+            }
+        }
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::error::ModelError;
+use super::super::family;
 use super::super::tokenizer;
 use super::stored::Stored;
 use super::{Source, gguf, llama2c, pytorch, safetensors};
@@ -23,7 +24,7 @@ struct Index {
 pub(super) fn open(path: &Path) -> Result<Source, ModelError> {
     if files::is_folder(path) {
         return match files::exists(&path.join(CONFIG)) {
-            true => hugging_face(path, weights(path)?),
+            true => hugging_face(path, || weights(path)),
             false => lone(path),
         };
     }
@@ -40,10 +41,10 @@ pub(super) fn open(path: &Path) -> Result<Source, ModelError> {
     };
     let one = [path.to_path_buf()];
     if zipped || pickled {
-        return hugging_face(folder, pytorch::open(&one)?);
+        return hugging_face(folder, || pytorch::open(&one));
     }
     if header {
-        return hugging_face(folder, safetensors::open(&one)?);
+        return hugging_face(folder, || safetensors::open(&one));
     }
     if llama2c::looks_like(&map) {
         return llama2c::open(path, llama2c::tokenizer_beside(path));
@@ -71,8 +72,14 @@ fn lone(folder: &Path) -> Result<Source, ModelError> {
     }
 }
 
-fn hugging_face(folder: &Path, tensors: BTreeMap<String, Stored>) -> Result<Source, ModelError> {
+fn hugging_face(
+    folder: &Path,
+    tensors: impl FnOnce() -> Result<BTreeMap<String, Stored>, ModelError>,
+) -> Result<Source, ModelError> {
     let config: Value = files::read_json(&folder.join(CONFIG))?;
+    // A config that cannot be followed is told before a weight is looked at.
+    family::read(&config)?;
+    let tensors = tensors()?;
     let generation = folder.join("generation_config.json");
     let generation = files::exists(&generation).then(|| files::read_json(&generation)).transpose()?;
     Ok(Source { config, generation, tokenizer: tokenizer::read_folder(folder)?, tensors })

@@ -29,9 +29,10 @@ fn offset(unit: u32) -> usize {
 pub(super) fn check(charsmap: &[u8]) -> Result<(), String> {
     const DAMAGED: &str = "the normaliser's table of replacements is damaged";
     let mut cursor = Cursor::at(charsmap, 0);
-    let size = cursor.u32()? as usize;
+    let size = cursor.u32().map_err(|_| DAMAGED)? as usize;
     let trie: Vec<u32> = cursor
-        .take(size)?
+        .take(size)
+        .map_err(|_| DAMAGED)?
         .chunks_exact(4)
         .map(|unit| unit.iter().rev().fold(0u32, |number, byte| number << 8 | u32::from(*byte)))
         .collect();
