@@ -49,8 +49,8 @@ fn damaged_folders() {
     let other =
         folder("shape", &[("config.json", other.to_string().into_bytes()), ("model.safetensors", weights.clone())]);
     refused(&["inspect", "--model", &other], "mlp.");
-    refused(&["inspect", "--model", &other], "[14, 8]");
-    refused(&["inspect", "--model", &other], "[12, 8]");
+    refused(&["inspect", "--model", &other], "[8, 14]");
+    refused(&["inspect", "--model", &other], "[8, 12]");
     // A vocabulary larger than the embedding.
     let tokenizer = std::fs::read(fixture("tokenizers/bpe_llama/tokenizer.model")).expect("tokenizer");
     let large = folder(

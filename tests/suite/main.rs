@@ -15,6 +15,7 @@ mod hub;
 mod intervene;
 mod layering;
 mod mediate;
+mod model_configs;
 mod model_errors;
 mod parity;
 mod peft;

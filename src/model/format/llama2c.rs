@@ -76,7 +76,8 @@ fn header(bytes: &[u8]) -> Result<Header, String> {
         positions: size("seq_len", positions)?,
         shared_head,
     };
-    if header.dim % header.heads != 0 || header.heads % header.kv_heads != 0 || header.dim / header.heads % 2 != 0 {
+    let divides = header.dim.is_multiple_of(2 * header.heads) && header.heads.is_multiple_of(header.kv_heads);
+    if !divides {
         return Err(format!(
             "width {dim} with {heads} heads over {kv_heads} key/value heads is no llama2.c checkpoint"
         ));
