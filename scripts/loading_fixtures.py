@@ -90,7 +90,7 @@ TEXTS = [
 def sentencepieces():
     folder = ROOT / "tokenizers"
     lines = corpus()
-    # A normaliser of a few rules: the real nmt_nfkc is 240 kB; scripts/nmt_nfkc.py compares with that one.
+    # A normaliser of a few rules, since the table of nmt_nfkc takes 240 kB (docs/log.md says how that one fares).
     rules = folder / "rules.tsv"
     rules.write_text("FB01\t66 69\nBD\t31 2044 32\nFF21\t41\n65 301\tE9\n9\t20\nA\t20\n200B\t20\n")
     common = dict(sentence_iterator=None, num_threads=1, minloglevel=2, max_sentence_length=9999, hard_vocab_limit=False)
