@@ -40,6 +40,8 @@ pub enum Verb {
     Report(Report),
     /// Log-likelihoods of continuations, for other programs
     Score(Score),
+    /// Say whether an effect follows from data under a causal graph: the estimand with its assumptions, or the proof that none exists
+    Identify(Identify),
     /// Show a model's architecture and hook points, or write its activations
     Inspect(Inspect),
 }
@@ -248,6 +250,41 @@ pub struct Score {
     /// Tokens a forward
     #[arg(long, default_value_t = 4096)]
     pub batch_tokens: usize,
+}
+
+/// Identification.
+#[derive(Debug, Args)]
+pub struct Identify {
+    /// The graph: our TOML (a scenario file is one), dagitty text, DOT or BIF, possibly with .gz
+    #[arg(long, value_name = "FILE")]
+    pub graph: PathBuf,
+    /// The question, such as "P(y | do(x), z)"
+    #[arg(long, conflicts_with_all = ["treatment", "outcome", "given"])]
+    pub query: Option<String>,
+    /// What is set; those that the graph marks where neither this nor --query is given
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub treatment: Vec<String>,
+    /// What responds
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub outcome: Vec<String>,
+    /// What is known of the units
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub given: Vec<String>,
+    /// Only what travels along this path, such as "x -> m -> y"; repeatable
+    #[arg(long = "path", value_name = "PATH", conflicts_with = "query")]
+    pub paths: Vec<String>,
+    /// Evaluate the estimand on a table (CSV or TSV) with a column a variable
+    #[arg(long, value_name = "CSV")]
+    pub data: Option<PathBuf>,
+    /// The column of row weights
+    #[arg(long, value_name = "COLUMN", requires = "data")]
+    pub weight: Option<String>,
+    /// Leave out rows with missing values instead of refusing the table
+    #[arg(long, requires = "data")]
+    pub drop_missing: bool,
+    /// Draw the graph
+    #[arg(long, value_name = "SVG")]
+    pub svg: Option<PathBuf>,
 }
 
 /// Architecture and activations.

@@ -4,6 +4,7 @@ mod causal;
 mod cli;
 mod effects;
 mod gradients;
+mod graphs;
 #[cfg(feature = "hub")]
 mod hub;
 mod intervene;

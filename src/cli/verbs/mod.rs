@@ -1,6 +1,7 @@
 //! One file a verb. A verb reads its arguments, calls the library, prints the result.
 
 mod compare;
+mod identify;
 mod inspect;
 mod report;
 mod run;
@@ -26,6 +27,7 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
     let format = if cli.json { Format::Json } else { Format::Text };
     match &cli.verb {
         Verb::Inspect(args) => inspect::run(args, format, progress),
+        Verb::Identify(args) => identify::run(args, format),
         Verb::Score(args) => score::run(args, format, progress),
         Verb::Compare(args) => compare::run(args, format),
         Verb::Report(args) => report::run(args, format),
