@@ -12,6 +12,7 @@ pub mod decompose;
 pub mod district;
 pub mod empirical;
 pub mod estimand;
+pub mod estimate;
 pub mod evaluate;
 pub mod format;
 pub mod graph;

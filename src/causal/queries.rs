@@ -78,7 +78,7 @@ impl Network {
         search.sum(0, &mut states)
     }
 
-    /// A predictor's mean in one world of units with given evidence: E[f(state)].
+    /// A predictor's mean in one world of units with given evidence: `E[f(state)]`.
     pub fn mean(
         &self,
         worlds: &[World],

@@ -3,6 +3,7 @@
 mod causal;
 mod cli;
 mod effects;
+mod estimate;
 mod gradients;
 mod graphs;
 #[cfg(feature = "hub")]
