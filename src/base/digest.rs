@@ -47,10 +47,15 @@ impl Hasher {
 
     /// Adds a named part with its length in front.
     pub fn part(&mut self, name: &str, bytes: &[u8]) {
-        for field in [name.as_bytes(), bytes] {
-            self.0.update((field.len() as u64).to_le_bytes());
-            self.0.update(field);
-        }
+        self.begin(name, bytes.len() as u64);
+        self.update(bytes);
+    }
+
+    /// Opens a named part whose `length` bytes follow by [`Hasher::update`].
+    pub fn begin(&mut self, name: &str, length: u64) {
+        self.0.update((name.len() as u64).to_le_bytes());
+        self.0.update(name.as_bytes());
+        self.0.update(length.to_le_bytes());
     }
 
     /// The digest of what was added.

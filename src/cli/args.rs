@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::causal_args::Identify;
+
 /// Evaluate and repair open language models causally.
 #[derive(Debug, Parser)]
 #[command(name = "counterpath", version, propagate_version = true, max_term_width = 110)]
@@ -42,6 +44,8 @@ pub enum Verb {
     Score(Score),
     /// Say whether an effect follows from data under a causal graph: the estimand with its assumptions, or the proof that none exists
     Identify(Identify),
+    /// Continue prompts, greedily or by sampling
+    Complete(Complete),
     /// Show a model's architecture and hook points, or write its activations
     Inspect(Inspect),
 }
@@ -252,39 +256,53 @@ pub struct Score {
     pub batch_tokens: usize,
 }
 
-/// Identification.
+/// Continuations.
 #[derive(Debug, Args)]
-pub struct Identify {
-    /// The graph: our TOML (a scenario file is one), dagitty text, DOT or BIF, possibly with .gz
-    #[arg(long, value_name = "FILE")]
-    pub graph: PathBuf,
-    /// The question, such as "P(y | do(x), z)"
-    #[arg(long, conflicts_with_all = ["treatment", "outcome", "given"])]
-    pub query: Option<String>,
-    /// What is set; those that the graph marks where neither this nor --query is given
-    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
-    pub treatment: Vec<String>,
-    /// What responds
-    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
-    pub outcome: Vec<String>,
-    /// What is known of the units
-    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
-    pub given: Vec<String>,
-    /// Only what travels along this path, such as "x -> m -> y"; repeatable
-    #[arg(long = "path", value_name = "PATH", conflicts_with = "query")]
-    pub paths: Vec<String>,
-    /// Evaluate the estimand on a table (CSV or TSV) with a column a variable
-    #[arg(long, value_name = "CSV")]
-    pub data: Option<PathBuf>,
-    /// The column of row weights
-    #[arg(long, value_name = "COLUMN", requires = "data")]
-    pub weight: Option<String>,
-    /// Leave out rows with missing values instead of refusing the table
-    #[arg(long, requires = "data")]
-    pub drop_missing: bool,
-    /// Draw the graph
-    #[arg(long, value_name = "SVG")]
-    pub svg: Option<PathBuf>,
+pub struct Complete {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The text to continue; the continuation is printed as it comes
+    #[arg(long, conflicts_with_all = ["ids", "prompts"], required_unless_present_any = ["ids", "prompts"])]
+    pub prompt: Option<String>,
+    /// Token ids to continue, such as 1,5,9
+    #[arg(long, value_delimiter = ',', conflicts_with = "prompts")]
+    pub ids: Vec<u32>,
+    /// Prompts (JSONL): {"id","prompt"} or {"id","prompt_ids"}
+    #[arg(long, value_name = "JSONL")]
+    pub prompts: Option<PathBuf>,
+    /// Answers (JSONL), in the same order: {"id","completion","ids","finish","prompt_tokens"}; standard output where not given
+    #[arg(long, value_name = "JSONL")]
+    pub output: Option<PathBuf>,
+    /// At most so many new tokens
+    #[arg(long, default_value_t = 128)]
+    pub max_tokens: usize,
+    /// Logits are divided by it before the draw; 0 takes the likeliest token
+    #[arg(long, default_value_t = 0.0)]
+    pub temperature: f64,
+    /// Draw from the K likeliest tokens
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
+    /// Draw from the likeliest tokens that together have probability P
+    #[arg(long, value_name = "P")]
+    pub top_p: Option<f64>,
+    /// Draw from tokens with at least P times the likeliest one's probability
+    #[arg(long, value_name = "P")]
+    pub min_p: Option<f64>,
+    /// Logits of tokens that stand in the text already are divided by it (multiplied, where negative)
+    #[arg(long, default_value_t = 1.0)]
+    pub repetition_penalty: f64,
+    /// Root of the draws; each prompt draws from a stream of its id
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Ends the continuation, and is left out of it; repeatable
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Go on where the model would end the text
+    #[arg(long)]
+    pub ignore_end: bool,
+    /// Prompts that are continued side by side
+    #[arg(long, default_value_t = 8, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub batch: usize,
 }
 
 /// Architecture and activations.

@@ -5,23 +5,38 @@ use std::collections::BTreeMap;
 use candle_core::{Result, Tensor};
 
 use super::architecture::{Architecture, QkNorm};
-use super::decoder::{Norm, tap};
+use super::cache;
+use super::decoder::tap;
 use super::error::ModelError;
 use super::hook::{HookKind, HookPoint, Hooks};
 use super::layout::{AttentionInput, BlockLayout, FusedOrder};
 use super::linear::Linear;
-use crate::ops::{self, Attending, CausalMask};
+use super::norm::Norm;
+use crate::ops::{self, Attending, CausalMask, Pairing, Stored};
 
 /// What decides which keys a query sees and how it is turned.
 pub(crate) struct Mask<'a> {
     pub window: Option<usize>,
-    /// Cosines and sines `[t, pairs]`.
+    /// Cosines and sines `[t, pairs]`, or `[b, t, pairs]`.
     pub rotary: Option<&'a (Tensor, Tensor)>,
+    /// Keys and values of earlier positions.
+    pub stored: Option<Stored<'a>>,
+    pub keep: Keep,
+}
+
+/// What happens to the keys and values of a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// They go with the pass.
+    Nothing,
+    /// They are written behind those that are stored.
+    Stored,
 }
 
 #[derive(Debug, Clone)]
 enum Input {
-    Separate { q: Linear, k: Linear, v: Linear },
+    /// Queries, keys, values.
+    Separate(Box<[Linear; 3]>),
     Fused(Linear, FusedOrder),
 }
 
@@ -37,6 +52,7 @@ pub(crate) struct Attention {
     head_dim: usize,
     scale: f64,
     softcap: Option<f64>,
+    pairing: Pairing,
 }
 
 impl Attention {
@@ -46,14 +62,14 @@ impl Attention {
         tensors: &BTreeMap<String, Tensor>,
     ) -> std::result::Result<Self, ModelError> {
         let input = match &layout.attention {
-            AttentionInput::Separate { q, k, v } => Input::Separate {
-                q: Linear::new(q, tensors)?,
-                k: Linear::new(k, tensors)?,
-                v: Linear::new(v, tensors)?,
-            },
+            AttentionInput::Separate { q, k, v } => Input::Separate(Box::new([
+                Linear::new(q, tensors)?,
+                Linear::new(k, tensors)?,
+                Linear::new(v, tensors)?,
+            ])),
             AttentionInput::Fused(qkv, order) => Input::Fused(Linear::new(qkv, tensors)?, *order),
         };
-        let norm = |place: &Option<_>| place.as_ref().map(|place| Norm::new(place, architecture, tensors)).transpose();
+        let norm = |place| Norm::optional(place, architecture, tensors);
         Ok(Self {
             input,
             q_norm: norm(&layout.q_norm)?,
@@ -65,16 +81,28 @@ impl Attention {
             head_dim: architecture.head_dim,
             scale: architecture.attention_scale,
             softcap: architecture.attention_softcap,
+            pairing: architecture.rotary_pairing,
         })
     }
 
     pub fn linears_mut(&mut self) -> Vec<&mut Linear> {
-        let mut linears = match &mut self.input {
-            Input::Separate { q, k, v } => vec![q, k, v],
+        let mut linears: Vec<_> = match &mut self.input {
+            Input::Separate(parts) => parts.iter_mut().collect(),
             Input::Fused(qkv, _) => vec![qkv],
         };
         linears.push(&mut self.out);
         linears
+    }
+
+    /// The weight, bias or gain that is called `name`.
+    pub fn parameter(&mut self, name: &str) -> Option<&mut Tensor> {
+        let linears: Vec<_> = match &mut self.input {
+            Input::Separate(parts) => parts.iter_mut().collect(),
+            Input::Fused(qkv, _) => vec![qkv],
+        };
+        let linears = linears.into_iter().chain([&mut self.out]).filter_map(|linear| linear.parameter(name));
+        let norms = [&mut self.q_norm, &mut self.k_norm].into_iter().flatten().filter_map(|norm| norm.parameter(name));
+        linears.chain(norms).next()
     }
 
     /// Queries `[b, t, h, k]`, keys and values `[b, t, g, k]`.
@@ -83,7 +111,8 @@ impl Attention {
         let (h, g, k) = (self.n_heads, self.n_kv_heads, self.head_dim);
         let split = |x: Tensor, heads: usize| x.reshape((batch, tokens, heads, k));
         match &self.input {
-            Input::Separate { q, k, v } => {
+            Input::Separate(parts) => {
+                let [q, k, v] = parts.as_ref();
                 Ok((split(q.forward(x_btd)?, h)?, split(k.forward(x_btd)?, g)?, split(v.forward(x_btd)?, g)?))
             }
             Input::Fused(qkv, FusedOrder::Blocks) => {
@@ -91,10 +120,11 @@ impl Attention {
                 let part = |start, heads| all.narrow(2, start, heads)?.contiguous();
                 Ok((part(0, h)?, part(h, g)?, part(h + g, g)?))
             }
-            Input::Fused(qkv, FusedOrder::Heads) => {
-                let all = qkv.forward(x_btd)?.reshape((batch, tokens, h, 3, k))?;
-                let part = |index| all.narrow(3, index, 1)?.squeeze(3)?.contiguous();
-                Ok((part(0)?, part(1)?, part(2)?))
+            Input::Fused(qkv, FusedOrder::Groups) => {
+                let readers = h / g.max(1);
+                let all = qkv.forward(x_btd)?.reshape((batch, tokens, g, readers + 2, k))?;
+                let part = |start, len| all.narrow(3, start, len)?.flatten(2, 3)?.contiguous();
+                Ok((part(0, readers)?, part(readers, 1)?, part(readers + 1, 1)?))
             }
         }
     }
@@ -114,7 +144,7 @@ impl Attention {
         let looked_into = [HookKind::Q, HookKind::K, HookKind::V, HookKind::Pattern];
         let hooked = looked_into.into_iter().any(|kind| hooks.wants(HookPoint::new(kind, layer)));
         let plain = self.n_heads == self.n_kv_heads && self.qk_norm.is_none() && mask.rotary.is_none();
-        if hooked || !plain {
+        if hooked || !plain || mask.stored.is_some() {
             return Ok(None);
         }
         ops::fused_attention(&qkv.forward(x_btd)?, self.n_heads, self.attending(mask)).map(Some)
@@ -129,17 +159,29 @@ impl Attention {
         let k_btgk = self.normed(tap(hooks, HookKind::K, layer, k_btgk)?, &self.k_norm)?;
         let v_btgk = tap(hooks, HookKind::V, layer, v_btgk)?;
         let (q_bthk, k_btgk) = match mask.rotary {
-            Some((cos, sin)) => (ops::rotate(&q_bthk, cos, sin)?, ops::rotate(&k_btgk, cos, sin)?),
+            Some((cos, sin)) => {
+                let turned = |x| ops::rotate(x, cos, sin, self.pairing);
+                (turned(&q_bthk)?, turned(&k_btgk)?)
+            }
             None => (q_bthk, k_btgk),
         };
         let how = self.attending(mask);
-        let z_bthk = match hooks.wants(HookPoint::new(HookKind::Pattern, layer)) {
-            false => ops::attention(&q_bthk, &k_btgk, &v_btgk, how)?,
-            true => {
+        let z_bthk = match (hooks.wants(HookPoint::new(HookKind::Pattern, layer)), mask.stored) {
+            (false, None) => ops::attention(&q_bthk, &k_btgk, &v_btgk, how)?,
+            (false, Some(stored)) => ops::attention_over(&q_bthk, &k_btgk, &v_btgk, stored, how)?,
+            (true, None) => {
                 let pattern_bhtt = ops::attention_pattern(&q_bthk, &k_btgk, how)?;
                 ops::attend(&tap(hooks, HookKind::Pattern, layer, pattern_bhtt)?, &v_btgk)?
             }
+            (true, Some(stored)) => {
+                let pattern_bhts = ops::pattern_over(&q_bthk, &k_btgk, stored, how)?;
+                ops::attend_over(&tap(hooks, HookKind::Pattern, layer, pattern_bhts)?, &v_btgk, stored)?
+            }
         };
+        if let (Keep::Stored, Some(stored)) = (mask.keep, mask.stored) {
+            cache::append(stored.keys, &k_btgk, stored.spans)?;
+            cache::append(stored.values, &v_btgk, stored.spans)?;
+        }
         self.project_out(layer, z_bthk, hooks)
     }
 

@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use super::adapter::Adapter;
 use super::architecture::{Architecture, Dimension};
-use super::decoder::{Decoder, Readout};
+use super::attention::Keep;
+use super::cache::KeyValueCache;
+use super::decoder::{Decoder, Pass, Prefix, Readout, Start};
 use super::error::ModelError;
 use super::family::{self, Blueprint};
 use super::hook::{HookPoint, Hooks};
@@ -18,7 +20,7 @@ use super::text::TextTokenizer;
 use super::weights;
 use crate::base::digest::Hasher;
 use crate::base::{Digest, FileError, files};
-use crate::ops::WeightLayout;
+use crate::ops::{Span, WeightLayout};
 
 /// Where and as what weights are held.
 #[derive(Debug, Clone)]
@@ -179,12 +181,88 @@ impl LanguageModel {
     /// Rows of unequal length are padded at their right end with any token: attention is causal, so padding never
     /// reaches an earlier position.
     pub fn forward(&self, ids_bt: &Tensor, readout: Readout<'_>, hooks: &mut dyn Hooks) -> Result<Tensor, ModelError> {
-        let tokens = ids_bt.dims2()?.1;
-        let limit = self.architecture().max_positions;
-        if tokens == 0 || tokens > limit {
-            return Err(ModelError::Request(format!("a row of {tokens} tokens; this model takes 1 to {limit}")));
+        self.resume(Start::Tokens(ids_bt), None, readout, hooks)
+    }
+
+    /// A cache for `rows` texts of up to `capacity` tokens each, empty.
+    pub fn cache(&self, rows: usize, capacity: usize) -> Result<KeyValueCache, ModelError> {
+        let capacity = capacity.min(self.architecture().max_positions);
+        KeyValueCache::new(self.architecture(), rows, capacity, self.decoder.dtype(), self.device())
+    }
+
+    /// Whether keys and values that were stored for a text of `stored` tokens serve it when it has `total`: false
+    /// where its rotary frequencies depend on the length, and change between the two.
+    pub fn cache_serves(&self, stored: usize, total: usize) -> bool {
+        stored == 0 || self.decoder.turned_alike(stored, total)
+    }
+
+    /// Runs tokens behind what is stored, and stores their keys and values too. Rows are padded at their right end; a
+    /// span says where each belongs. Positions of the readout count from a row's own first token. Cost: one pass over
+    /// the new tokens alone.
+    pub fn extend(
+        &self,
+        cache: &mut KeyValueCache,
+        ids_bt: &Tensor,
+        spans: &[Span],
+        readout: Readout<'_>,
+        hooks: &mut dyn Hooks,
+    ) -> Result<Tensor, ModelError> {
+        cache.check_append(spans)?;
+        let pass = Pass { start: Start::Tokens(ids_bt), prefix: Some(Prefix { cache, spans }), keep: Keep::Stored };
+        let logits = self.run(pass, readout, hooks)?;
+        cache.appended(spans);
+        Ok(logits)
+    }
+
+    /// Runs a pass that begins at tokens or at a block's input, behind stored positions where there are any, and stores
+    /// nothing. Positions of the readout count from a row's own first token.
+    pub fn resume(
+        &self,
+        start: Start<'_>,
+        prefix: Option<Prefix<'_>>,
+        readout: Readout<'_>,
+        hooks: &mut dyn Hooks,
+    ) -> Result<Tensor, ModelError> {
+        if let Some(Prefix { cache, spans }) = prefix {
+            cache.check(spans)?;
         }
-        Ok(self.decoder.forward(ids_bt, readout, hooks)?)
+        self.run(Pass { start, prefix, keep: Keep::Nothing }, readout, hooks)
+    }
+
+    fn run(&self, pass: Pass<'_>, readout: Readout<'_>, hooks: &mut dyn Hooks) -> Result<Tensor, ModelError> {
+        let limit = self.architecture().max_positions;
+        let (batch, tokens) = match pass.start {
+            Start::Tokens(ids_bt) => ids_bt.dims2()?,
+            Start::Residual { layer, resid_btd } => {
+                let (batch, tokens, width) = resid_btd.dims3()?;
+                let (layers, d_model) = (self.architecture().n_layers, self.architecture().d_model);
+                if layer > layers || width != d_model {
+                    return Err(ModelError::Request(format!(
+                        "a stream of width {width} before block {layer}; this model has {layers} blocks of width {d_model}"
+                    )));
+                }
+                (batch, tokens)
+            }
+        };
+        let end = match pass.prefix {
+            None => tokens,
+            Some(prefix) if prefix.spans.len() != batch => {
+                return Err(ModelError::Request(format!("{} spans for {batch} rows", prefix.spans.len())));
+            }
+            Some(prefix) => prefix.spans.iter().map(|span| span.start + span.tokens).max().unwrap_or(0),
+        };
+        if tokens == 0 || end > limit {
+            return Err(ModelError::Request(format!("a row of {end} tokens; this model takes 1 to {limit}")));
+        }
+        let changed = |span: &Span| !self.cache_serves(span.start, span.start + span.tokens);
+        if let Some(span) = pass.prefix.and_then(|prefix| prefix.spans.iter().copied().find(changed)) {
+            return Err(ModelError::Request(format!(
+                "this model turns texts of {} tokens otherwise than those of {}: run the whole text again",
+                span.start + span.tokens,
+                span.start
+            )));
+        }
+        Ok(self.decoder.forward(pass, readout, hooks)?)
     }
 
     /// Every linear layer of the blocks, and the head.
@@ -206,11 +284,30 @@ impl LanguageModel {
     pub fn with_adapter(&self, adapter: &Adapter) -> Result<Self, ModelError> {
         let mut adapted = self.clone();
         for (module, lora) in adapter.updates(&self.linear_modules())? {
-            if !adapted.decoder.attach(&module, lora) {
-                return Err(ModelError::AdapterMismatch(format!("the model has no linear layer {module}")));
-            }
+            adapted.decoder.attach(module, lora.clone())?;
+        }
+        for (name, tensor) in adapter.replaced() {
+            adapted.decoder.replace(&self.shared.layout, name, tensor)?;
         }
         Ok(adapted)
+    }
+
+    pub(crate) fn decoder_mut(&mut self) -> &mut Decoder {
+        &mut self.decoder
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.shared.layout
+    }
+
+    /// The same architecture and tokenizer with other weights, under a digest of their own.
+    pub(crate) fn with_tensors(
+        &self,
+        tensors: BTreeMap<String, Tensor>,
+        architecture: Architecture,
+        layout: Layout,
+    ) -> Result<Self, ModelError> {
+        Self::assemble(Blueprint { architecture, layout }, tensors, self.shared.tokenizer.clone())
     }
 }
 
@@ -222,11 +319,18 @@ fn digest(architecture: &Architecture, tensors: &BTreeMap<String, Tensor>) -> Re
     let mut hasher = Hasher::default();
     let json = serde_json::to_vec(architecture).map_err(|error| ModelError::Request(error.to_string()))?;
     hasher.part("architecture", &json);
+    // A part at a time: a checkpoint is not copied to be digested.
+    const PART: usize = 1 << 20;
     let mut bytes = Vec::new();
     for (name, tensor) in tensors {
-        bytes.clear();
-        bytes.extend(contents(tensor)?.into_iter().flat_map(f32::to_le_bytes));
-        hasher.part(name, &bytes);
+        let all = tensor.detach().flatten_all()?;
+        hasher.begin(name, 4 * all.elem_count() as u64);
+        for start in (0..all.elem_count()).step_by(PART) {
+            let part = all.narrow(0, start, PART.min(all.elem_count() - start))?;
+            bytes.clear();
+            bytes.extend(contents(&part)?.into_iter().flat_map(f32::to_le_bytes));
+            hasher.update(&bytes);
+        }
     }
     Ok(hasher.finish())
 }

@@ -13,10 +13,10 @@ use super::softmax::{Keys, Scaling, softmax_gradient, softmax_rows};
 use super::{causal_softmax, norm::tracked};
 
 /// Queries of one block.
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 
 /// Multiplications below which one thread does it all.
-const SERIAL: usize = 1 << 18;
+pub(super) const SERIAL: usize = 1 << 18;
 
 /// How scores become probabilities.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,7 +30,7 @@ pub struct Attending {
 }
 
 impl Attending {
-    fn scaling(&self) -> Scaling {
+    pub(super) fn scaling(&self) -> Scaling {
         Scaling { scale: self.scale as f32, softcap: self.softcap.map(|cap| cap as f32) }
     }
 }
@@ -71,14 +71,18 @@ pub fn fused_attention(qkv: &Tensor, heads: usize, how: Attending) -> Result<Ten
 
 /// The probabilities `[b, h, t, s]` themselves, for those who want to read or write them.
 pub fn attention_pattern(q: &Tensor, k: &Tensor, how: Attending) -> Result<Tensor> {
+    causal_softmax(&attention_scores(q, k)?, how.scale, how.mask, how.softcap)
+}
+
+/// q kᵀ of every head, `[b, h, t, s]`.
+pub(super) fn attention_scores(q: &Tensor, k: &Tensor) -> Result<Tensor> {
     let (batch, queries, heads, width) = q.dims4()?;
     let (_, keys, kv_heads, _) = k.dims4()?;
     // The queries of the heads that share a key head stand one after another, so one product serves them all.
     let shared = (batch * kv_heads, heads / kv_heads.max(1) * queries, width);
     let q = q.transpose(1, 2)?.contiguous()?.reshape(shared)?;
     let k = k.transpose(1, 2)?.contiguous()?.reshape((batch * kv_heads, keys, width))?;
-    let scores = q.matmul(&k.t()?)?.reshape((batch, heads, queries, keys))?;
-    causal_softmax(&scores, how.scale, how.mask, how.softcap)
+    q.matmul(&k.t()?)?.reshape((batch, heads, queries, keys))
 }
 
 /// z `[b, t, h, k]` of probabilities `[b, h, t, s]` and values `[b, s, g, k]`.
@@ -92,7 +96,7 @@ pub fn attend(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
 
 /// Where the vectors of a tensor stand: head h of token t of row b begins at `start + b·row + t·token + h·width`.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+pub(super) struct Place {
     start: usize,
     row: usize,
     token: usize,
@@ -101,12 +105,12 @@ struct Place {
 
 impl Place {
     /// A tensor `[b, tokens, heads, width]` of its own.
-    fn own(tokens: usize, heads: usize, width: usize) -> Self {
+    pub fn own(tokens: usize, heads: usize, width: usize) -> Self {
         Self { start: 0, row: tokens * heads * width, token: heads * width, width }
     }
 
     /// The vectors of one head at `tokens`.
-    fn matrix(&self, row: usize, head: usize, tokens: std::ops::Range<usize>) -> Matrix {
+    pub fn matrix(&self, row: usize, head: usize, tokens: std::ops::Range<usize>) -> Matrix {
         let offset = self.start + row * self.row + tokens.start * self.token + head * self.width;
         Matrix { offset, rows: tokens.len(), columns: self.width, row: self.token, column: 1 }
     }

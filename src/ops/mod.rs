@@ -20,12 +20,14 @@ mod rotary;
 mod simd;
 mod slices;
 mod softmax;
+mod stored;
 
 #[cfg(test)]
 mod check;
 
 pub use activation::{activate, gated};
 pub use attention::{Attending, attend, attention, attention_pattern, fused_attention};
+pub use composed::softmax;
 pub use embed::embed;
 pub use linear::linear;
 pub use lora::{FrozenWeight, lora_linear};
@@ -33,6 +35,7 @@ pub use loss::{argmax_rows, logprobs_at};
 pub use norm::{layer_norm, normalize, rms_norm};
 pub use rotary::rotate;
 pub use softmax::causal_softmax;
+pub use stored::{Span, Stored, attend_over, attention_over, pattern_over};
 
 /// How a linear layer's weight is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +58,17 @@ pub enum Activation {
     GeluErf,
     /// max(x, 0).
     Relu,
+}
+
+/// Which channels a rotary embedding of r pairs turns together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pairing {
+    /// Channel i with channel i + r.
+    #[default]
+    Halves,
+    /// Channel 2i with channel 2i + 1.
+    Neighbours,
 }
 
 /// Which keys a query may see, beyond those before it.

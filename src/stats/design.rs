@@ -33,7 +33,9 @@ pub enum RegressionError {
         unknowns: usize,
     },
     /// A logit without a maximum.
-    #[error("the columns tell 0 and 1 apart without an error, so that the logistic fit has no finite solution: leave out the column that gives the answer away (`{0}` has the largest coefficient)")]
+    #[error(
+        "the columns tell 0 and 1 apart without an error, so that the logistic fit has no finite solution: leave out the column that gives the answer away (`{0}` has the largest coefficient)"
+    )]
     Separated(String),
 }
 

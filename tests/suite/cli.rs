@@ -107,6 +107,35 @@ fn the_loop_runs_resumes_and_repeats_to_the_byte_at_any_thread_count() {
 }
 
 #[test]
+fn completions_on_the_terminal_and_for_scripts() {
+    let folder = scratch("completions");
+    let prompt = "maria has nine years of work . she was";
+    let said = done(&["complete", "--model", "embedded", "--prompt", prompt, "--max-tokens", "3"]);
+    assert!(said.starts_with(prompt) && said.len() > prompt.len() + 3, "{said}");
+    let prompts = write(
+        &folder,
+        "p.jsonl",
+        &format!("{{\"id\":1,\"prompt\":\"{prompt}\"}}\n{{\"id\":\"b\",\"prompt_ids\":[1,5,9]}}\n"),
+    );
+    let output = folder.join("o.jsonl").display().to_string();
+    done(&["complete", "--model", "embedded", "--prompts", &prompts, "--max-tokens", "3", "--output", &output]);
+    let lines: Vec<serde_json::Value> = std::fs::read_to_string(&output)
+        .expect("completions")
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!((lines.len(), &lines[0]["id"], &lines[1]["id"]), (2, &1.into(), &"b".into()));
+    let text = lines[0]["completion"].as_str().expect("text");
+    assert_eq!(said.trim_end(), format!("{prompt}{text}").trim_end(), "both say the same");
+    let again = ["--temperature", "1", "--seed", "7", "--max-tokens", "8", "--ignore-end", "--batch", "1"];
+    let draw = |extra: &[&str]| done(&[&["complete", "--model", "embedded", "--prompts", &prompts], extra].concat());
+    assert_eq!(draw(&again), draw(&[&again[..7], &["--batch", "2"]].concat()), "no draw depends on the batch");
+    refused(&["complete", "--model", "embedded", "--prompt", "a", "--top-k", "5"], "need a --temperature above 0");
+    let twice = write(&folder, "twice.jsonl", "{\"id\":1,\"prompt_ids\":[1]}\n{\"id\":1,\"prompt_ids\":[2]}\n");
+    refused(&["complete", "--model", "embedded", "--prompts", &twice], "stands there twice");
+}
+
+#[test]
 fn scores_and_patches_for_scripts() {
     let folder = scratch("scripts");
     let requests = write(

@@ -65,7 +65,8 @@ fn the_pension_data_to_the_digits_of_the_reference() {
     let printed = omitted_variable(&other, 0.03, 0.03, 1.0, 0.95).expect("bounds");
     close(printed.robustness_of_limit, 0.0276272, 1e-5);
     close(bounds.robustness_of_limit, 0.0263159, 1e-5);
-    let irm = Estimation { treatment_learner: Arc::new(Logistic), ..of_pension(Method::Interactive(Target::Everybody)) };
+    let irm =
+        Estimation { treatment_learner: Arc::new(Logistic), ..of_pension(Method::Interactive(Target::Everybody)) };
     let irm = irm.run(&table).expect("IRM");
     close(irm.value, 2_109.134512, 1e-8);
     close(irm.error, 3_479.018, 1e-6);
@@ -117,7 +118,9 @@ fn the_pension_data_with_polynomials() {
         for power in 1..=degree {
             let column = raw.iter().map(|x| (x / scale).powi(power)).collect();
             names.push(format!("{name}^{power}/s"));
-            table.push(names.last().expect("pushed"), counterpath::causal::table::Column::Numbers(column)).expect("new");
+            table
+                .push(names.last().expect("pushed"), counterpath::causal::table::Column::Numbers(column))
+                .expect("new");
         }
     }
     let x: Vec<&str> = names.iter().map(String::as_str).chain(["marr", "twoearn", "db", "pira", "hown"]).collect();
@@ -256,7 +259,10 @@ fn every_estimator_finds_the_effect_and_the_difference_of_means_does_not() {
         (Method::Matching(Target::Treated), on_treated),
     ] {
         let effect = run(method);
-        assert!((effect.value - truth).abs() < 4.0 * effect.error && effect.error < 0.12, "{method:?} {truth} {effect:?}");
+        assert!(
+            (effect.value - truth).abs() < 4.0 * effect.error && effect.error < 0.12,
+            "{method:?} {truth} {effect:?}"
+        );
     }
 }
 
@@ -300,8 +306,10 @@ fn learners_scores_splits_and_given_predictions_agree_where_they_must() {
 fn clustered_errors_follow_their_formulas() {
     let mut rng = Seed::new(5).rng();
     let n = 240;
-    let score = Score { a: (0..n).map(|_| -0.5 - uniform(&mut rng)).collect(), b: (0..n).map(|_| normal(&mut rng)).collect() };
-    let (first, second): (Vec<usize>, Vec<usize>) = ((0..n).map(|i| i / 20).collect(), (0..n).map(|i| i % 20 / 2).collect());
+    let score =
+        Score { a: (0..n).map(|_| -0.5 - uniform(&mut rng)).collect(), b: (0..n).map(|_| normal(&mut rng)).collect() };
+    let (first, second): (Vec<usize>, Vec<usize>) =
+        ((0..n).map(|i| i / 20).collect(), (0..n).map(|i| i % 20 / 2).collect());
     let folds = Folds::by_cluster(&first, 3, Seed::new(2)).expect("folds");
     let solved = score.solve(Dependence::OneWay(&first, &folds.test)).expect("solved");
     let (mut gamma, mut jacobian) = (0.0, 0.0);
@@ -347,14 +355,23 @@ fn clusters_count_and_bad_requests_are_refused() {
         assert!(error.contains(wanted), "{error}");
     };
     refused(&Estimation { clusters: vec!["y".into()], ..plr.clone() }, "every cluster of `y` holds one row");
-    refused(&Estimation { method: Method::Interactive(Target::Everybody), treatment: "a".into(), covariates: vec![], ..plr.clone() }, "must be 0 or 1");
+    refused(
+        &Estimation {
+            method: Method::Interactive(Target::Everybody),
+            treatment: "a".into(),
+            covariates: vec![],
+            ..plr.clone()
+        },
+        "must be 0 or 1",
+    );
     refused(&Estimation { covariates: vec!["a".into(), "y".into()], ..plr.clone() }, "must be different columns");
     refused(&Estimation { covariates: vec!["aa".into()], ..plr.clone() }, "there is no column `aa`");
     refused(&Estimation { folds: 1, ..plr.clone() }, "ask for 2 or more");
     let mut twice = table.clone();
     let double = table.numbers("a").expect("a").iter().map(|x| 2.0 * x).collect();
     twice.push("a2", counterpath::causal::table::Column::Numbers(double)).expect("new");
-    let error = Estimation { covariates: vec!["a".into(), "a2".into()], ..plr.clone() }.run(&twice).expect_err("collinear");
+    let error =
+        Estimation { covariates: vec!["a".into(), "a2".into()], ..plr.clone() }.run(&twice).expect_err("collinear");
     assert!(error.to_string().contains("`a2`"), "{error}");
     // No overlap: the treatment all but follows a covariate.
     let d = table.numbers("a").expect("a").iter().map(|a| f64::from(*a > 0.0)).collect();

@@ -4,6 +4,7 @@ mod causal;
 mod cli;
 mod effects;
 mod estimate;
+mod generate;
 mod gradients;
 mod graphs;
 #[cfg(feature = "hub")]
@@ -11,6 +12,7 @@ mod hub;
 mod intervene;
 mod layering;
 mod mediate;
+mod model_configs;
 mod model_errors;
 mod parity;
 mod peft;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use candle_transformers::models::llama::{Cache, Llama, LlamaConfig};
-use counterpath::base::Silent;
-use counterpath::model::generate::{Choice, Stop, generate};
+use counterpath::base::{Seed, Silent};
+use counterpath::model::generate::{Choice, GenerateOptions, GenerateRequest, Sampling, Stop, complete, generate};
 use counterpath::model::{LanguageModel, LoadOptions, NoHooks, Readout, ScoreRequest, Special, score, split_tokens};
 
 use crate::shared::{json, largest_difference, shared_dir};
@@ -38,11 +38,38 @@ fn stories260k_tells_its_story() {
 }
 
 #[test]
+fn other_real_models_continue_as_their_sources_say() {
+    let greedy = |model: &LanguageModel, prompt: &[u32], limit| {
+        generate(model, prompt, limit, &Choice::Greedy, Stop::AtEnd).expect("tokens")
+    };
+    let Some(babyllama) = model("babyllama-tok105") else { return };
+    let tokenizer = babyllama.tokenizer().expect("tokenizer");
+    let prompt = tokenizer.encode("Once upon a time", Special::Default).expect("tokens").ids;
+    let tokens = greedy(&babyllama, &prompt, 60);
+    let text = tokenizer.decode(&[prompt, tokens].concat()).expect("text");
+    // From the data's README.
+    assert!(text.starts_with("Once upon a time, there was a little girl named Lily."), "{text}");
+    // slm4096 has learned its corpus by heart.
+    let slm = model("slm4096").expect("model");
+    let shared = shared_dir().expect("shared data");
+    let corpus = std::fs::read_to_string(shared.join("data/models/slm4096/corpus.txt")).expect("corpus");
+    let start: String = corpus.chars().take(64).collect();
+    let tokenizer = slm.tokenizer().expect("tokenizer");
+    let prompt = tokenizer.encode(&start, Special::Default).expect("tokens").ids;
+    let text = tokenizer.decode(&greedy(&slm, &prompt, 48)).expect("text");
+    let rest: String = corpus.chars().skip(64).take(text.chars().count()).collect();
+    assert_eq!(text, rest);
+    assert!(text.chars().count() >= 32, "{text}");
+}
+
+#[test]
 fn sampling_repeats_with_its_seed() {
     let Some(model) = model("stories260K") else { return };
     let draw = |seed| {
-        let choice = Choice::Sample { temperature: 1.0, top_k: Some(50), top_p: Some(0.95), seed };
-        generate(&model, &[1], 20, &choice, Stop::AtEnd).expect("tokens")
+        let choice = Choice::Sample(Sampling { top_k: Some(50), top_p: Some(0.95), ..Sampling::default() });
+        let options = GenerateOptions { choice, seed: Seed::new(seed), ..GenerateOptions::greedy(20) };
+        let request = GenerateRequest { id: "a".into(), prompt: vec![1] };
+        complete(&model, &[request], &options, &mut NoHooks, &mut |_| {}, &Silent).expect("tokens")
     };
     assert_eq!(draw(1), draw(1));
     assert_ne!(draw(1), draw(2));

@@ -16,7 +16,9 @@ pub enum EstimateError {
     #[error("{0} folds leave a fold or its training rows empty: ask for 2 or more, and for fewer than there are rows")]
     Folds(usize),
     /// Fewer clusters than folds.
-    #[error("{clusters} clusters cannot be dealt out to {folds} folds: ask for fewer folds, or say what else may vary together")]
+    #[error(
+        "{clusters} clusters cannot be dealt out to {folds} folds: ask for fewer folds, or say what else may vary together"
+    )]
     TooFewClusters {
         /// Clusters.
         clusters: usize,

@@ -89,4 +89,3 @@ fn nearest(points: &[Vec<f64>], row: usize, among: &[usize], m: usize) -> Vec<us
     }
     best.into_iter().map(|(_, other)| other).collect()
 }
-

@@ -141,7 +141,8 @@ impl Parts<'_> {
             let outcome = learner.fit(&self.mx.select(&own), &select(self.y, &own), seed.fork("outcome"))?;
             let nested = outcome.predict(&self.mx.select(&other));
             let over = learner.fit(&self.x.select(&other), &nested, seed.fork("nested"))?;
-            let predictions = outcome.predict(&self.mx.select(test)).into_iter().zip(over.predict(&self.x.select(test)));
+            let predictions =
+                outcome.predict(&self.mx.select(test)).into_iter().zip(over.predict(&self.x.select(test)));
             for (row, (own, average)) in test.iter().zip(predictions) {
                 mu.iter_mut().skip(*row).take(1).for_each(|slot| *slot = own);
                 omega.iter_mut().skip(*row).take(1).for_each(|slot| *slot = average);

@@ -5,7 +5,8 @@ use statrs::distribution::{ContinuousCDF, Normal};
 use super::dml::{Dependence, Score, Solved};
 use super::simple::{self, Plain};
 use super::{
-    Confounding, EffectEstimate, EstimateError, Estimation, External, FoldRule, Folds, Method, Overlap, PlrScore, Target,
+    Confounding, EffectEstimate, EstimateError, Estimation, External, FoldRule, Folds, Method, Overlap, PlrScore,
+    Target,
 };
 use crate::base::Seed;
 use crate::causal::table::{Levels, Table};
@@ -55,7 +56,8 @@ impl Estimation {
 
     fn check(&self) -> Result<(), EstimateError> {
         let refuse = |message: String| Err(EstimateError::Spec(message));
-        if self.treatment == self.outcome || self.covariates.iter().any(|x| *x == self.treatment || *x == self.outcome) {
+        if self.treatment == self.outcome || self.covariates.iter().any(|x| *x == self.treatment || *x == self.outcome)
+        {
             return refuse("treatment, outcome and covariates must be different columns".into());
         }
         if !(self.level > 0.0 && self.level < 1.0) || !(0.0..0.5).contains(&self.clip) {
@@ -112,10 +114,14 @@ impl Estimation {
         let low = over(&|solved| solved.theta - z * solved.error);
         let high = over(&|solved| solved.theta + z * solved.error);
         let middle = splits.swap_remove((splits.len() - 1) / 2);
-        let nuisances =
-            format!("{} for the outcome, {} for the treatment", self.outcome_learner.name(), self.treatment_learner.name());
+        let nuisances = format!(
+            "{} for the outcome, {} for the treatment",
+            self.outcome_learner.name(),
+            self.treatment_learner.name()
+        );
         let model = if matches!(self.method, Method::PartiallyLinear(_)) { "partially linear" } else { "interactive" };
-        let times = if self.repetitions > 1 { format!(", median of {} splits", self.repetitions) } else { String::new() };
+        let times =
+            if self.repetitions > 1 { format!(", median of {} splits", self.repetitions) } else { String::new() };
         let method = format!("double machine learning, {model}; {nuisances}; {} folds{times}", self.folds);
         let mut effect = self.effect(value, (high - low) / (2.0 * z), rows, method);
         effect.interval = Interval { low, high, level: self.level };
@@ -169,8 +175,7 @@ impl Estimation {
             }
         };
         let v: Vec<f64> = d.iter().zip(&treatment).map(|(d, m)| d - m).collect();
-        let residual: Vec<f64> =
-            y.iter().zip(&outcome).zip(&v).map(|((y, l), v)| y - l - solved.theta * v).collect();
+        let residual: Vec<f64> = y.iter().zip(&outcome).zip(&v).map(|((y, l), v)| y - l - solved.theta * v).collect();
         let confounding = Some(Confounding::partially_linear(&residual, &v));
         Ok(Split { solved, overlap: None, confounding })
     }
@@ -201,8 +206,7 @@ impl Estimation {
         let solved = score.solve(dependence).ok_or(EstimateError::NoVariation)?;
         let fitted = untreated.iter().zip(&treated).zip(d).map(|((g0, g1), d)| if *d > 0.5 { g1 } else { g0 });
         let residual: Vec<f64> = y.iter().zip(fitted).map(|(y, g)| y - g).collect();
-        let confounding =
-            (target == Target::Everybody).then(|| Confounding::average(&residual, d, &propensity));
+        let confounding = (target == Target::Everybody).then(|| Confounding::average(&residual, d, &propensity));
         Ok(Split { solved, overlap: Some(overlap), confounding })
     }
 

@@ -93,7 +93,8 @@ pub(super) fn weighting(
     };
     let weights: Vec<f64> = rows.d.iter().zip(&m).map(weight).collect();
     let (value, influence) = weighted_difference(&rows.y, &rows.d, &weights);
-    let name = format!("normalised inverse propensity weighting ({}, cross-fitted)", estimation.treatment_learner.name());
+    let name =
+        format!("normalised inverse propensity weighting ({}, cross-fitted)", estimation.treatment_learner.name());
     Ok(plain(value, influence, rows, Some(overlap), &name))
 }
 
@@ -109,8 +110,8 @@ pub(super) fn standardisation(_: &Estimation, rows: &Rows) -> Result<Plain, Esti
         differences.iter_mut().zip(rows.x.linear(&beta)).for_each(|(slot, fitted)| *slot += sign * fitted);
         let fit = ols(&x, &y)?;
         // The mean prediction is Σ_j β_j x̄_j: each fitted row moves it by Σ_j x̄_j influence_j · residual.
-        let means = std::iter::once(1.0)
-            .chain(rows.x.columns().iter().map(|column| column.iter().sum::<f64>() / n as f64));
+        let means =
+            std::iter::once(1.0).chain(rows.x.columns().iter().map(|column| column.iter().sum::<f64>() / n as f64));
         let mut moved = vec![0.0; own.len()];
         for (j, mean) in means.enumerate() {
             moved.iter_mut().zip(fit.influence(j)).for_each(|(slot, weight)| *slot += mean * weight);

@@ -6,7 +6,7 @@ use counterpath::causal::table::Missing;
 use counterpath::causal::{Among, Answer, Asked, Document, Format as GraphFormat, PathVerdict, Table, Verdict};
 use serde_json::json;
 
-use super::super::args::Identify;
+use super::super::causal_args::Identify;
 use super::{Format, print_json};
 
 /// Answers the question.

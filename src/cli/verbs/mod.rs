@@ -1,6 +1,7 @@
 //! One file a verb. A verb reads its arguments, calls the library, prints the result.
 
 mod compare;
+mod complete;
 mod identify;
 mod inspect;
 mod report;
@@ -29,6 +30,7 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
         Verb::Inspect(args) => inspect::run(args, format, progress),
         Verb::Identify(args) => identify::run(args, format),
         Verb::Score(args) => score::run(args, format, progress),
+        Verb::Complete(args) => complete::run(args, format, progress),
         Verb::Compare(args) => compare::run(args, format),
         Verb::Report(args) => report::run(args, format),
         Verb::Quickstart(args) => run::quickstart(args, format, progress),

@@ -1,0 +1,114 @@
+//! Keys and values of earlier positions, so that a pass runs only what comes after them.
+//!
+//! Row i of a cache holds positions 0 … length − 1 of one text. A pass over it gives each of its own rows a
+//! [`Span`]: which stored row it continues and from where. Several rows may continue one stored row, each from a
+//! position of its own; that is what generation, scoring behind a shared prefix, and patching from a position on have
+//! in common. Attention is causal, so what is stored never changes by what follows.
+
+use candle_core::{DType, Device, Result, Tensor};
+
+use super::architecture::Architecture;
+use super::error::ModelError;
+use crate::ops::{Span, Stored};
+
+/// A pair of tensors `[rows, capacity, g, k]` a layer. A clone shares them.
+#[derive(Debug, Clone)]
+pub struct KeyValueCache {
+    layers: Vec<(Tensor, Tensor)>,
+    lengths: Vec<usize>,
+    capacity: usize,
+}
+
+impl KeyValueCache {
+    pub(crate) fn new(
+        architecture: &Architecture,
+        rows: usize,
+        capacity: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> std::result::Result<Self, ModelError> {
+        let shape = (rows, capacity, architecture.n_kv_heads, architecture.head_dim);
+        let empty = || Tensor::zeros(shape, dtype, device);
+        let layer = |_| Ok((empty()?, empty()?));
+        let layers = (0..architecture.n_layers).map(layer).collect::<Result<_>>()?;
+        Ok(Self { layers, lengths: vec![0; rows], capacity })
+    }
+
+    /// Number of stored rows.
+    pub fn rows(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// Positions that a row can hold.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Positions that a row holds; 0 for a row that does not exist.
+    pub fn length(&self, row: usize) -> usize {
+        self.lengths.get(row).copied().unwrap_or(0)
+    }
+
+    /// Forgets the positions of a row from `length` on.
+    pub fn truncate(&mut self, row: usize, length: usize) {
+        if let Some(held) = self.lengths.get_mut(row) {
+            *held = length.min(*held);
+        }
+    }
+
+    /// Checks that these rows can continue what is stored.
+    pub(crate) fn check(&self, spans: &[Span]) -> std::result::Result<(), ModelError> {
+        match spans.iter().find(|span| span.row >= self.rows() || span.start > self.length(span.row)) {
+            None => Ok(()),
+            Some(span) => Err(ModelError::Request(format!(
+                "a pass continues stored row {} from position {}; there are {} rows, and that one holds {} positions",
+                span.row,
+                span.start,
+                self.rows(),
+                self.length(span.row)
+            ))),
+        }
+    }
+
+    /// Checks that these rows can be appended: each to a stored row of its own, at its end, within the capacity.
+    pub(crate) fn check_append(&self, spans: &[Span]) -> std::result::Result<(), ModelError> {
+        self.check(spans)?;
+        let mut seen = vec![false; self.rows()];
+        for span in spans {
+            let twice = seen.get_mut(span.row).is_none_or(|seen| std::mem::replace(seen, true));
+            if twice || span.start != self.length(span.row) || span.start + span.tokens > self.capacity {
+                let Span { row, start, tokens } = *span;
+                return Err(ModelError::Request(format!(
+                    "{tokens} tokens cannot be stored from position {start} of row {row}: it holds {} of {} positions, \
+                     and takes them once a pass and at its end",
+                    self.length(row),
+                    self.capacity
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what a pass has appended.
+    pub(crate) fn appended(&mut self, spans: &[Span]) {
+        for span in spans {
+            if let Some(length) = self.lengths.get_mut(span.row) {
+                *length = span.start + span.tokens;
+            }
+        }
+    }
+
+    pub(crate) fn layer<'a>(&'a self, layer: usize, spans: &'a [Span]) -> Option<Stored<'a>> {
+        self.layers.get(layer).map(|(keys, values)| Stored { keys, values, spans })
+    }
+}
+
+/// Writes a pass's keys or values `[b, t, g, k]` behind what `stored` holds, padding left out.
+pub(crate) fn append(stored: &Tensor, own: &Tensor, spans: &[Span]) -> Result<()> {
+    let own = own.detach().to_dtype(stored.dtype())?.contiguous()?;
+    for (number, span) in spans.iter().enumerate().filter(|(_, span)| span.tokens > 0) {
+        let own = own.narrow(0, number, 1)?.narrow(1, 0, span.tokens)?;
+        stored.narrow(0, span.row, 1)?.slice_set(&own, 1, span.start)?;
+    }
+    Ok(())
+}
