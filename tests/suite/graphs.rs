@@ -13,7 +13,7 @@ fn dag(text: &str) -> Document {
     Document::parse(Format::Dagitty, text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-fn network(name: &str) -> Option<Document> {
+pub fn network(name: &str) -> Option<Document> {
     let path = shared_dir()?.join("data/causal/bayes-nets").join(format!("{name}.bif.gz"));
     let text = counterpath::base::files::read_text_or_gzip(&path).expect("readable");
     Some(Document::parse(Format::Bif, &text).expect(name))

@@ -2,6 +2,7 @@
 
 mod causal;
 mod cli;
+mod discover;
 mod effects;
 mod estimate;
 mod generate;
@@ -23,6 +24,7 @@ mod shared;
 mod small;
 mod stats;
 mod stories;
+mod structural;
 mod tiny;
 mod trust;
 mod tune;

@@ -148,11 +148,13 @@ impl Parts<'_> {
                 omega.iter_mut().skip(*row).take(1).for_each(|slot| *slot = average);
             }
         }
-        let row = |(((y, d), (mu, omega)), (p, q)): (((&f64, &f64), (&f64, &f64)), (&f64, &f64))| {
-            let (p, q) = if arm == 1.0 { (*p, *q) } else { (1.0 - p, 1.0 - q) };
-            let own = f64::from(*d == arm);
+        let score = |row: usize| {
+            let at = |values: &[f64]| values.get(row).copied().unwrap_or(f64::NAN);
+            let (y, mu, omega) = (at(self.y), at(&mu), at(&omega));
+            let (p, q) = if arm == 1.0 { (at(p), at(q)) } else { (1.0 - at(p), 1.0 - at(q)) };
+            let own = f64::from(at(self.d) == arm);
             own * (1.0 - q) / (q * (1.0 - p)) * (y - mu) + (1.0 - own) / (1.0 - p) * (mu - omega) + omega
         };
-        Ok(self.y.iter().zip(self.d).zip(mu.iter().zip(&omega)).zip(p.iter().zip(q)).map(row).collect())
+        Ok((0..n).map(score).collect())
     }
 }

@@ -60,7 +60,7 @@ impl Estimation {
         {
             return refuse("treatment, outcome and covariates must be different columns".into());
         }
-        if !(self.level > 0.0 && self.level < 1.0) || !(0.0..0.5).contains(&self.clip) {
+        if !(self.level > 0.0 && self.level < 1.0 && (0.0..0.5).contains(&self.clip)) {
             return refuse("the level lies in (0, 1) and the clipping of propensities in [0, 0.5)".into());
         }
         if self.clusters.len() > 2 || self.repetitions == 0 || self.neighbours == 0 {
