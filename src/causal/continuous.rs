@@ -39,7 +39,11 @@ impl AdditiveModel {
     }
 
     /// x = Σ coefficient · parent + noise.
-    pub fn linear(graph: Graph, coefficient: impl Fn(usize, usize) -> f64, noise: impl Fn(usize) -> Noise) -> Option<Self> {
+    pub fn linear(
+        graph: Graph,
+        coefficient: impl Fn(usize, usize) -> f64,
+        noise: impl Fn(usize) -> Noise,
+    ) -> Option<Self> {
         let mechanism = |node: usize| {
             let weights: Vec<f64> = graph.parents(node).iter().map(|parent| coefficient(parent, node)).collect();
             let f: Mechanism =
@@ -56,7 +60,8 @@ impl AdditiveModel {
     }
 
     fn expected(&self, node: usize, state: &[f64]) -> f64 {
-        let parents: Vec<f64> = self.graph.parents(node).iter().filter_map(|parent| state.get(parent)).copied().collect();
+        let parents: Vec<f64> =
+            self.graph.parents(node).iter().filter_map(|parent| state.get(parent)).copied().collect();
         self.mechanisms.get(node).map_or(0.0, |(f, _)| f(&parents))
     }
 

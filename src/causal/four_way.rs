@@ -31,7 +31,13 @@ pub struct FourWay<N> {
 }
 
 /// Takes the effect of `x` on P(y = 1) through the binary mediator `m` apart; m must carry all of what is indirect.
-pub fn four_way<M>(graph: &Graph, x: usize, m: usize, y: usize, measure: &M) -> Result<FourWay<M::Number>, DecomposeError>
+pub fn four_way<M>(
+    graph: &Graph,
+    x: usize,
+    m: usize,
+    y: usize,
+    measure: &M,
+) -> Result<FourWay<M::Number>, DecomposeError>
 where
     M: Measure,
     M::Number: Sub<Output = M::Number>,
@@ -43,8 +49,7 @@ where
         return Err(DecomposeError::NotIdentified { part: "the four-way decomposition", reason });
     }
     let parts = decompose(graph, x, y, measure)?;
-    let query =
-        Query { outcomes: NodeSet::one(y), treatments: NodeSet::one(x).with(m), given: NodeSet::EMPTY };
+    let query = Query { outcomes: NodeSet::one(y), treatments: NodeSet::one(x).with(m), given: NodeSet::EMPTY };
     let estimand = match answer(graph, query)? {
         Verdict::Identified(found) => found.estimand,
         Verdict::NotIdentified(hedge) => {

@@ -42,7 +42,13 @@ fn oracle_cpdags_of_the_reference() {
         "Asia>Tub Smoke>Lung Smoke>Bronc Tub>Either Lung>Either Either>Xray Bronc>Dysp Either>Dysp",
     );
     let mut expected = vec![
-        "Asia – Tub", "Tub → Either", "Smoke – Lung", "Smoke – Bronc", "Lung → Either", "Bronc → Dysp", "Either → Xray",
+        "Asia – Tub",
+        "Tub → Either",
+        "Smoke – Lung",
+        "Smoke – Bronc",
+        "Lung → Either",
+        "Bronc → Dysp",
+        "Either → Xray",
         "Either → Dysp",
     ];
     expected.sort_unstable();
@@ -108,7 +114,8 @@ fn oracle_fci_is_sound_where_latent_causes_are_at_work() {
         // Joined exactly where nothing observed separates.
         for a in 0..observed.len() {
             for b in a + 1..observed.len() {
-                let rest: NodeSet = observed.iter().copied().filter(|&v| v != observed[a] && v != observed[b]).collect();
+                let rest: NodeSet =
+                    observed.iter().copied().filter(|&v| v != observed[a] && v != observed[b]).collect();
                 let one = |at: usize| NodeSet::one(observed[at]);
                 let apart = rest.subsets().any(|z| graph.separated(one(a), one(b), z));
                 assert_eq!(found.adjacent(a, b), !apart, "{number}");
@@ -121,7 +128,8 @@ fn oracle_fci_is_sound_where_latent_causes_are_at_work() {
 #[test]
 fn the_instrument_pattern_and_a_discriminating_path() {
     // W → X, Z → X, X ↔ Y by a latent cause, X → Y absent: W ∘→ X ←∘ Z and X ↔ Y needs a second collider at Y.
-    let document = Document::parse(Format::Dagitty, "dag { W -> X  L [latent]  L -> X  L -> Y  V -> Y }").expect("graph");
+    let document =
+        Document::parse(Format::Dagitty, "dag { W -> X  L [latent]  L -> X  L -> Y  V -> Y }").expect("graph");
     let found = fci(&Oracle::new(&document.graph), 0.5, &Background::default()).expect("pag");
     let mut edges = text(&found);
     edges.sort();

@@ -65,7 +65,14 @@ fn counterfactuals_of_additive_models_are_exact() {
     let rows = model.sample(20_000, &[(0, 1.0)], Seed::new(4));
     let mean = rows.iter().map(|row| row[2]).sum::<f64>() / 20_000.0;
     assert!((mean - 1.25 - 1.0 / 3.0).abs() < 0.05, "{mean}");
-    assert!(AdditiveModel::linear(Graph::from_edges(&["a", "b"], &[], &[("a", "b")]).expect("graph"), |_, _| 1.0, |_| Noise::None).is_none());
+    assert!(
+        AdditiveModel::linear(
+            Graph::from_edges(&["a", "b"], &[], &[("a", "b")]).expect("graph"),
+            |_, _| 1.0,
+            |_| Noise::None
+        )
+        .is_none()
+    );
 }
 
 /// reference/causal.md 3.9: total effects of A on five predictors, by their structural coefficients.
@@ -74,7 +81,16 @@ fn total_effects_of_the_invariance_conflict() {
     let edges = [("A", "M"), ("A", "P"), ("A", "Y"), ("M", "Y"), ("C", "Y"), ("Y", "S"), ("M", "R"), ("C", "R")];
     let graph = Graph::from_edges(&["A", "C", "M", "P", "Y", "S", "R"], &edges, &[]).expect("graph");
     let id = |name: &str| graph.id(name).expect("node");
-    let weights = [("A", "M", 0.8), ("A", "P", 1.0), ("A", "Y", 0.6), ("M", "Y", 1.0), ("C", "Y", 0.7), ("Y", "S", 1.0), ("M", "R", 1.0), ("C", "R", 0.7)];
+    let weights = [
+        ("A", "M", 0.8),
+        ("A", "P", 1.0),
+        ("A", "Y", 0.6),
+        ("M", "Y", 1.0),
+        ("C", "Y", 0.7),
+        ("Y", "S", 1.0),
+        ("M", "R", 1.0),
+        ("C", "R", 0.7),
+    ];
     let weight = |from: usize, to: usize| {
         weights.iter().find(|(a, b, _)| id(a) == from && id(b) == to).map_or(0.0, |(.., weight)| *weight)
     };

@@ -147,7 +147,8 @@ impl Rules {
             self.put(b, c, Mark::Arrow);
         }
         // R2: a → b *→ c or a *→ b → c, and a *–∘ c: arrowhead at c.
-        if !apart && self.mark(a, c) == Mark::Circle && self.mark(a, b) == Mark::Arrow && self.mark(b, c) == Mark::Arrow {
+        if !apart && self.mark(a, c) == Mark::Circle && self.mark(a, b) == Mark::Arrow && self.mark(b, c) == Mark::Arrow
+        {
             let tail = self.mark(b, a) == Mark::Tail || self.mark(c, b) == Mark::Tail;
             if tail {
                 self.put(a, c, Mark::Arrow);
@@ -156,7 +157,11 @@ impl Rules {
         // R3: a *→ b ←* c apart, a *–∘ d ∘–* c, d *–∘ b: arrowhead at b.
         if apart && self.mark(a, b) == Mark::Arrow && self.mark(c, b) == Mark::Arrow {
             for d in 0..self.pattern.len() {
-                if d != b && self.mark(a, d) == Mark::Circle && self.mark(c, d) == Mark::Circle && self.mark(d, b) == Mark::Circle {
+                if d != b
+                    && self.mark(a, d) == Mark::Circle
+                    && self.mark(c, d) == Mark::Circle
+                    && self.mark(d, b) == Mark::Circle
+                {
                     self.put(d, b, Mark::Arrow);
                 }
             }

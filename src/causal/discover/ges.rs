@@ -176,6 +176,7 @@ fn semi_directed(pattern: &Pattern, start: usize, end: usize, blocked: &[usize])
 }
 
 fn subsets(of: &[usize]) -> Vec<Vec<usize>> {
-    let pick = |mask: usize| of.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1).map(|(_, node)| *node).collect();
+    let pick =
+        |mask: usize| of.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1).map(|(_, node)| *node).collect();
     (0..1usize << of.len()).map(pick).collect()
 }

@@ -43,7 +43,8 @@ impl Independence for Oracle {
     }
 
     fn p_value(&self, x: usize, y: usize, z: &[usize]) -> f64 {
-        let set = |nodes: &[usize]| nodes.iter().filter_map(|&node| self.observed.get(node)).copied().collect::<NodeSet>();
+        let set =
+            |nodes: &[usize]| nodes.iter().filter_map(|&node| self.observed.get(node)).copied().collect::<NodeSet>();
         f64::from(self.graph.separated(set(&[x]), set(&[y]), set(z)))
     }
 }
@@ -66,11 +67,11 @@ impl FisherZ {
             let norm = column.iter().map(|x| (x - mean).powi(2)).sum::<f64>().sqrt();
             scaled.push(column.iter().map(|x| (x - mean) / norm).collect());
         }
-        let correlations: Vec<Vec<f64>> =
-            scaled.iter().map(|a| scaled.iter().map(|b| dot(a, b)).collect()).collect();
+        let correlations: Vec<Vec<f64>> = scaled.iter().map(|a| scaled.iter().map(|b| dot(a, b)).collect()).collect();
         for at in 0..names.len() {
             // What the columns before leave of this one.
-            let part: Vec<Vec<f64>> = correlations.iter().take(at).map(|row| row.iter().take(at).copied().collect()).collect();
+            let part: Vec<Vec<f64>> =
+                correlations.iter().take(at).map(|row| row.iter().take(at).copied().collect()).collect();
             let right: Vec<f64> = correlations.get(at).map_or(Vec::new(), |row| row.iter().take(at).copied().collect());
             let left = solve_positive(&part, &right).map(|beta| 1.0 - dot(&beta, &right));
             if left.is_none_or(|left| left < 1e-9) {

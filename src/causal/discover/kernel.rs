@@ -117,7 +117,8 @@ impl Independence for Kernel {
             false => {
                 let diagonal = of_x.iter().zip(&of_y).enumerate();
                 let mean = diagonal.filter_map(|(i, (a, b))| Some(a.get(i)? * b.get(i)?)).sum::<f64>() / n;
-                let square = |(a, b): (&Vec<f64>, &Vec<f64>)| a.iter().zip(b).map(|(a, b)| (a * b).powi(2)).sum::<f64>();
+                let square =
+                    |(a, b): (&Vec<f64>, &Vec<f64>)| a.iter().zip(b).map(|(a, b)| (a * b).powi(2)).sum::<f64>();
                 (mean, 2.0 * of_x.iter().zip(&of_y).map(square).sum::<f64>() / (n * n))
             }
         };

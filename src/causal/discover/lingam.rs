@@ -35,8 +35,13 @@ pub fn lingam(
     let mut left: Vec<(usize, Vec<f64>)> = raw.iter().map(|column| scaled(column)).enumerate().collect();
     let mut order = Vec::with_capacity(names.len());
     while !left.is_empty() {
-        let allowed = |node: usize| left.iter().all(|(other, _)| *other == node || !background.forbids(node, *other) || background.forbids(*other, node));
-        let candidates: Vec<usize> = (0..left.len()).filter(|&at| left.get(at).is_some_and(|(node, _)| allowed(*node))).collect();
+        let allowed = |node: usize| {
+            left.iter().all(|(other, _)| {
+                *other == node || !background.forbids(node, *other) || background.forbids(*other, node)
+            })
+        };
+        let candidates: Vec<usize> =
+            (0..left.len()).filter(|&at| left.get(at).is_some_and(|(node, _)| allowed(*node))).collect();
         let pool = if candidates.is_empty() { (0..left.len()).collect() } else { candidates };
         let first = pool.into_iter().map(|at| (dependence(&left, at), at)).min_by(|a, b| a.0.total_cmp(&b.0));
         let Some((_, at)) = first else { break };
@@ -67,7 +72,8 @@ fn residual(column: &[f64], of: &[f64]) -> Vec<f64> {
 /// Hyvärinen's approximation of the entropy of a standardised column.
 fn entropy(column: &[f64]) -> f64 {
     let n = column.len().max(1) as f64;
-    let log_cosh = column.iter().map(|x| x.abs() + (-2.0 * x.abs()).exp().ln_1p() - std::f64::consts::LN_2).sum::<f64>() / n;
+    let log_cosh =
+        column.iter().map(|x| x.abs() + (-2.0 * x.abs()).exp().ln_1p() - std::f64::consts::LN_2).sum::<f64>() / n;
     let gauss = column.iter().map(|x| x * (-x * x / 2.0).exp()).sum::<f64>() / n;
     (1.0 + std::f64::consts::TAU.ln()) / 2.0 - 79.047 * (log_cosh - 0.37457).powi(2) - 7.4129 * gauss * gauss
 }

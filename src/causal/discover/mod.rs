@@ -36,7 +36,9 @@ pub enum DiscoverError {
     #[error(transparent)]
     Table(#[from] TableError),
     /// A column that others make up.
-    #[error("`{0}` is a sum of multiples of other columns (or a copy of one): its correlations are singular; leave it out")]
+    #[error(
+        "`{0}` is a sum of multiples of other columns (or a copy of one): its correlations are singular; leave it out"
+    )]
     Singular(String),
     /// Background knowledge that contradicts itself.
     #[error("the background knowledge both requires and forbids {from} → {to}: take one of the two back")]

@@ -242,9 +242,8 @@ impl Pattern {
         (0..self.len()).any(|c| {
             self.directed(c, b)
                 && self.adjacent(a, c)
-                && (0..self.len()).any(|d| {
-                    d != b && self.undirected(a, d) && self.directed(d, c) && !self.adjacent(d, b)
-                })
+                && (0..self.len())
+                    .any(|d| d != b && self.undirected(a, d) && self.directed(d, c) && !self.adjacent(d, b))
         })
     }
 

@@ -86,7 +86,8 @@ pub(super) fn skeleton(
                 // Sets within the first neighbourhood were tried already.
                 !set.iter().all(|node| first.contains(node))
             }));
-            (if known { None } else { sets.into_iter().find(|set| test.p_value(a, b, set) > alpha) }).map(|set| ((a, b), set))
+            (if known { None } else { sets.into_iter().find(|set| test.p_value(a, b, set) > alpha) })
+                .map(|set| ((a, b), set))
         };
         let found: Vec<((usize, usize), Vec<usize>)> = edges.par_iter().filter_map(separated).collect();
         for ((a, b), set) in found {

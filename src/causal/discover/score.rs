@@ -31,7 +31,8 @@ impl GaussianBic {
     pub fn new(table: &Table, names: &[String]) -> Result<Self, DiscoverError> {
         let fisher = FisherZ::new(table, names)?;
         let n = names.len();
-        let correlations = (0..n).map(|a| (0..n).map(|b| if a == b { 1.0 } else { fisher.partial(a, b, &[]) }).collect());
+        let correlations =
+            (0..n).map(|a| (0..n).map(|b| if a == b { 1.0 } else { fisher.partial(a, b, &[]) }).collect());
         Ok(Self { names: names.to_vec(), correlations: correlations.collect(), rows: table.rows() as f64 })
     }
 }
