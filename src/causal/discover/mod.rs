@@ -1,8 +1,8 @@
 //! Discovery: which graphs agree with the independences of data. It proposes; a declared graph is never replaced by it.
 //!
-//! [`pc`] (stable; optionally conservative), [`ges`] and [`fci`] give classes of graphs that data cannot tell apart, as a
-//! [`Pattern`]: a CPDAG without latent causes, a PAG with them. [`lingam`] tells directions apart by the shape of the noise.
-//! All take [`Background`] knowledge; [`stability`] says how often an edge comes back in resamples.
+//! [`pc()`] (stable; optionally conservative), [`ges()`] and [`fci()`] give classes of graphs that data cannot tell apart, as a
+//! [`Pattern`]: a CPDAG without latent causes, a PAG with them. [`lingam()`] tells directions apart by the shape of the noise.
+//! All take [`Background`] knowledge; [`stability()`] says how often an edge comes back in resamples.
 
 pub mod fci;
 pub mod ges;
