@@ -86,6 +86,24 @@ pub fn read_text(path: &Path) -> Result<String, FileError> {
     })
 }
 
+/// Reads a UTF-8 text that may be compressed with gzip, of at most [`TEXT_LIMIT`] bytes either way.
+pub fn read_text_or_gzip(path: &Path) -> Result<String, FileError> {
+    let bytes = read(path, TEXT_LIMIT)?;
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return read_text(path);
+    }
+    let mut text = String::new();
+    let mut unpacked = flate2::read::MultiGzDecoder::new(bytes.as_slice()).take(TEXT_LIMIT + 1);
+    unpacked.read_to_string(&mut text).map_err(|error| FileError::Malformed {
+        path: path.to_path_buf(),
+        message: format!("cannot be unpacked to UTF-8 text: {error}"),
+    })?;
+    match text.len() as u64 > TEXT_LIMIT {
+        true => Err(FileError::TooLarge { path: path.to_path_buf(), found: text.len() as u64, limit: TEXT_LIMIT }),
+        false => Ok(text),
+    }
+}
+
 /// Reads a JSON file.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
     serde_json::from_str(&read_text(path)?)

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::causal_args::Identify;
+
 /// Evaluate and repair open language models causally.
 #[derive(Debug, Parser)]
 #[command(name = "counterpath", version, propagate_version = true, max_term_width = 110)]
@@ -40,6 +42,8 @@ pub enum Verb {
     Report(Report),
     /// Log-likelihoods of continuations, for other programs
     Score(Score),
+    /// Say whether an effect follows from data under a causal graph: the estimand with its assumptions, or the proof that none exists
+    Identify(Identify),
     /// Continue prompts, greedily or by sampling
     Complete(Complete),
     /// Show a model's architecture and hook points, or write its activations
