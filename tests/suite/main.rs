@@ -10,8 +10,6 @@ mod effects;
 mod estimate;
 mod formats;
 mod generate;
-mod generate;
-mod gradients;
 mod gradients;
 mod graphs;
 mod hostile;
