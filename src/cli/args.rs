@@ -102,6 +102,9 @@ pub struct Run {
     /// Takes the place of the recipe's model
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
+    /// A PEFT adapter folder, merged into the model before anything is measured or tuned
+    #[arg(long, value_name = "FOLDER")]
+    pub adapter: Option<PathBuf>,
     /// cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "cpu")]
     pub device: String,
@@ -353,6 +356,9 @@ pub struct Convert {
     /// `embedded`, a folder, a weights file (safetensors, PyTorch .bin, GGUF, llama2.c), or a hub id
     #[arg(long, value_name = "MODEL")]
     pub model: String,
+    /// A PEFT adapter folder that is merged into the weights
+    #[arg(long, value_name = "FOLDER")]
+    pub adapter: Option<PathBuf>,
     /// The folder that receives config.json, model.safetensors and the tokenizer's files
     #[arg(long, value_name = "FOLDER")]
     pub output: PathBuf,

@@ -80,7 +80,7 @@ impl LanguageModel {
         Self::from_source(format::embedded_source()?, &LoadOptions { device: device.clone(), dtype: DType::F32 })
     }
 
-    fn from_source(source: Source, options: &LoadOptions) -> Result<Self, ModelError> {
+    pub(crate) fn from_source(source: Source, options: &LoadOptions) -> Result<Self, ModelError> {
         let blueprint = family::read(&source.config)?;
         let tokenizer = source.tokenizer.as_ref().map(TokenizerFiles::build).transpose()?;
         let tensors = weights::read(source.tensors, &blueprint.layout, options.dtype, &options.device)?;

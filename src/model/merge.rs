@@ -22,6 +22,14 @@ pub struct Merged {
 }
 
 impl LanguageModel {
+    /// A few token ids to measure a merge on, `[1, t]`.
+    pub fn probe(&self) -> Result<Tensor, ModelError> {
+        let architecture = self.architecture();
+        let tokens = architecture.max_positions.min(16);
+        let ids: Vec<u32> = (0..tokens).map(|at| ((37 * at + 1) % architecture.vocab_size.max(1)) as u32).collect();
+        Ok(Tensor::from_vec(ids, (1, tokens), self.device())?)
+    }
+
     /// Merges an adapter into this model's weights and measures on a probe of token ids `[b, t]` how far the merged
     /// model's logits are from the unmerged ones'. A head that is tied to the embedding becomes a weight of its own
     /// where the adapter changes one of the two. Cost: two passes over the probe.

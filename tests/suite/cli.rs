@@ -383,3 +383,45 @@ fn pairs_without_a_causal_model_go_through_every_verb() {
     let nothing = ["tune", "--model", "embedded", "--eval-set", &pairs, "--arm", "plain", "--output", &adapter];
     refused(&nothing, "arm plain has nothing to learn from");
 }
+
+#[test]
+fn a_run_goes_on_from_an_adapter_as_if_it_were_merged() {
+    let folder = scratch("merged");
+    let at = |name: &str| folder.join(name).display().to_string();
+    let recipe = write(&folder, "small.toml", &SMALL.replace("[\"plain\", \"causal\"]", "[\"causal\"]"));
+    done(&["run", &recipe, "--output", &at("first")]);
+    let adapter = at("first/causal/adapter");
+    done(&["run", &recipe, "--adapter", &adapter, "--output", &at("second")]);
+    let effect = |record: &str| -> f64 {
+        let record = std::fs::read_to_string(folder.join(record)).expect("record");
+        let record: serde_json::Value = serde_json::from_str(&record).expect("JSON");
+        let score = record["scores"].as_array().expect("scores").iter().find(|score| {
+            score["metric"] == "fairness.counterfactual_gap@log_odds" && score["population"] == "hiring/train"
+        });
+        score.expect("gap")["estimate"]["value"].as_f64().expect("value")
+    };
+    let (tuned, base) = (effect("first/causal/record.json"), effect("second/base/record.json"));
+    assert!((tuned - base).abs() < 1e-4, "the second run begins where the first ended: {tuned} and {base}");
+    assert!((effect("first/base/record.json") - base).abs() > 0.1);
+
+    // The same checkpoint as a folder: what base and adapter say side by side, the merged weights say alone.
+    done(&["convert", "--model", "embedded", "--adapter", &adapter, "--output", &at("folder")]);
+    let requests = write(
+        &folder,
+        "r.jsonl",
+        "{\"id\":1,\"context\":\"maria has nine years of work . she was\",\"continuation\":\" hired\"}\n",
+    );
+    let score = |model: &[&str]| -> f64 {
+        let answers = at("o.jsonl");
+        done(&[&["score", "--requests", requests.as_str(), "--output", answers.as_str()], model].concat());
+        let row: serde_json::Value =
+            serde_json::from_str(std::fs::read_to_string(&answers).expect("answers").trim()).expect("row");
+        row["loglikelihood"].as_f64().expect("number")
+    };
+    let beside = score(&["--model", "embedded", "--adapter", &adapter]);
+    let merged = score(&["--model", &at("folder")]);
+    assert!(
+        (beside - merged).abs() < 1e-4 && (beside - score(&["--model", "embedded"])).abs() > 1e-3,
+        "{beside} {merged}"
+    );
+}

@@ -497,7 +497,7 @@ fn llama_3_scaling_is_read_from_its_divisors() {
 
 fn converted(name: &str, path: &Path, options: &WriteOptions) -> PathBuf {
     let folder = scratch(name);
-    convert(Origin::Path(path), &folder, options, &Silent).expect("convert");
+    convert(Origin::Path(path), None, &folder, options, &Silent).expect("convert");
     folder
 }
 
@@ -520,7 +520,8 @@ fn converting_a_folder_changes_no_bit() {
         "four types, bit for bit"
     );
     assert_eq!(crate::shared::json(&source.join("config.json")), crate::shared::json(&folder.join("config.json")));
-    let again = convert(Origin::Path(&source), &folder, &WriteOptions::default(), &Silent).expect_err("not twice");
+    let again =
+        convert(Origin::Path(&source), None, &folder, &WriteOptions::default(), &Silent).expect_err("not twice");
     assert!(again.to_string().contains("another folder"));
 }
 
@@ -553,7 +554,7 @@ fn every_format_converts_and_comes_back() {
 #[test]
 fn converting_the_embedded_model_and_types() {
     let folder = scratch("embedded");
-    convert(Origin::Embedded, &folder, &WriteOptions::default(), &Silent).expect("convert");
+    convert(Origin::Embedded, None, &folder, &WriteOptions::default(), &Silent).expect("convert");
     let expected = LanguageModel::embedded(&Device::Cpu).expect("model");
     let model = load(&folder);
     assert_eq!(model.digest(), expected.digest());
@@ -590,7 +591,7 @@ fn weights_that_are_no_numbers_are_found() {
     std::fs::write(&path, llama2c(0, &config, &tensors)).expect("write");
     let options = WriteOptions { finite: Finite::Checked, ..WriteOptions::default() };
     let target = scratch("nan-out");
-    assert!(convert(Origin::Path(&path), &target, &options, &Silent).is_err());
+    assert!(convert(Origin::Path(&path), None, &target, &options, &Silent).is_err());
     assert_eq!(std::fs::read_dir(&target).expect("folder").count(), 0, "nothing half-written stays");
 }
 

@@ -1,8 +1,9 @@
 //! `convert`: any checkpoint as a Hugging Face folder.
 
 use anyhow::Result;
-use candle_core::DType;
+use candle_core::{DType, Device};
 use counterpath::base::Progress;
+use counterpath::model::Adapter;
 use counterpath::model::convert::{Finite, Origin, WriteOptions, convert};
 use counterpath::model::hub;
 use counterpath::model::reference::CheckpointRef;
@@ -24,12 +25,14 @@ pub fn run(args: &Convert, format: Format, progress: &dyn Progress) -> Result<()
         shard_bytes: args.shard_bytes,
         finite: if args.check_finite { Finite::Checked } else { Finite::Unchecked },
     };
+    let adapter = args.adapter.as_deref().map(|folder| Adapter::load(folder, &Device::Cpu)).transpose()?;
+    let adapter = adapter.as_ref();
     let written = match CheckpointRef::parse(&args.model)? {
-        CheckpointRef::Embedded => convert(Origin::Embedded, &args.output, &options, progress)?,
-        CheckpointRef::Folder(path) => convert(Origin::Path(&path), &args.output, &options, progress)?,
+        CheckpointRef::Embedded => convert(Origin::Embedded, adapter, &args.output, &options, progress)?,
+        CheckpointRef::Folder(path) => convert(Origin::Path(&path), adapter, &args.output, &options, progress)?,
         CheckpointRef::Hub { id, revision } => {
             let folder = hub::fetch(&id, &revision, &hub_options()?, progress)?;
-            convert(Origin::Path(&folder), &args.output, &options, progress)?
+            convert(Origin::Path(&folder), adapter, &args.output, &options, progress)?
         }
     };
     match format {

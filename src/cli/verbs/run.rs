@@ -23,6 +23,7 @@ pub fn quickstart(args: &Quickstart, format: Format, progress: &dyn Progress) ->
         written: QUICKSTART.to_owned(),
         near: None,
         device: &args.device,
+        adapter: None,
         output: args.output.clone(),
         seeds: args.seeds as usize,
     };
@@ -42,6 +43,7 @@ pub fn run(args: &Run, format: Format, progress: &dyn Progress) -> Result<()> {
         near: args.recipe.parent().map(Path::to_path_buf),
         recipe,
         device: &args.device,
+        adapter: args.adapter.as_deref(),
         output,
         seeds: args.seeds as usize,
     };
@@ -53,17 +55,31 @@ struct Job<'a> {
     written: String,
     near: Option<PathBuf>,
     device: &'a str,
+    adapter: Option<&'a Path>,
     output: PathBuf,
     seeds: usize,
 }
 
 impl Job<'_> {
     fn run(self, format: Format, progress: &dyn Progress) -> Result<()> {
-        let loaded = load_parts(&self.recipe.model, None, self.device, progress)?;
+        let loaded = load_parts(&self.recipe.model, self.adapter, self.device, progress)?;
+        let (model, source) = match &loaded.adapter {
+            None => (loaded.model, loaded.source),
+            Some((folder, adapter)) => {
+                let merged = loaded.base.merge(adapter, &loaded.base.probe()?)?;
+                progress.note(&format!(
+                    "{} is merged into the model (logits move by at most {:.1e}); what this run trains belongs to that \
+                     checkpoint, which `counterpath convert --adapter` writes",
+                    folder.display(),
+                    merged.drift
+                ));
+                (merged.model, format!("{} with {} merged", loaded.source, folder.display()))
+            }
+        };
         let command: Vec<String> = std::env::args().skip(1).collect();
         let request = RunRequest {
-            model: loaded.model,
-            source: loaded.source,
+            model,
+            source,
             recipe: self.recipe,
             written: self.written,
             near: self.near,

@@ -55,7 +55,6 @@ pub(crate) enum Change {
 enum Bytes {
     Static(&'static [u8]),
     Mapped(Arc<Map>, Range<usize>),
-    #[cfg(test)]
     Owned(Arc<Vec<u8>>),
 }
 
@@ -89,7 +88,6 @@ impl Stored {
     }
 
     /// A tensor of numbers that a reader made (frequencies, mostly).
-    #[cfg(test)]
     pub fn made(values: &[f32], shape: Vec<usize>) -> Result<Self, String> {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let length = bytes.len();
@@ -150,7 +148,6 @@ impl Stored {
         match &self.bytes {
             Bytes::Static(bytes) => bytes,
             Bytes::Mapped(map, range) => map.get(range.clone()).unwrap_or_default(),
-            #[cfg(test)]
             Bytes::Owned(bytes) => bytes,
         }
     }
