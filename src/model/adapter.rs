@@ -1,7 +1,9 @@
 //! LoRA adapters: PEFT folders in memory.
 //!
-//! y = W x + b + s·B(A x), s = α/r, or α/√r for rank-stabilized adapters. A starts uniform in ±1/√in, B at 0, so a
-//! fresh adapter changes nothing. Names, files and formulas are PEFT's (`peft/tuners/lora`).
+//! y = W x + b + s·B(A x), s = α/r, or α/√r for rank-stabilized adapters; a weight-decomposed one (DoRA) has a magnitude
+//! m for each output, y = m/‖W + s·BA‖ · (W x + s·B(A x)) + b. A starts uniform in ±1/√in, B at 0, so a fresh adapter
+//! changes nothing. Whole tensors may be replaced beside (`modules_to_save`). Names, files and formulas are PEFT's
+//! (`peft/tuners/lora`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -45,24 +47,20 @@ pub struct LoraSpec {
     pub rslora: bool,
 }
 
-/// The two factors of one layer, variables or plain tensors.
-#[derive(Debug, Clone)]
-struct Factors {
-    a: Tensor,
-    b: Tensor,
-    scale: f64,
-}
-
 /// A LoRA adapter. Clones share their variables.
 #[derive(Debug, Clone)]
 pub struct Adapter {
     config: AdapterConfig,
-    modules: BTreeMap<String, Factors>,
+    /// The updates by module path; their tensors are variables or plain.
+    modules: BTreeMap<String, Lora>,
+    /// Whole tensors that take the place of the model's, by its names.
+    replaced: BTreeMap<String, Tensor>,
 }
 
 const PREFIX: &str = "base_model.model.";
 const FILE: &str = "adapter_model.safetensors";
-const FACTORS: [&str; 2] = ["lora_A.weight", "lora_B.weight"];
+/// What the tensors of an update are called below their module.
+const FACTORS: [&str; 3] = ["lora_A.weight", "lora_B.weight", "lora_magnitude_vector"];
 
 fn tensor_name(module: &str, factor: &str) -> String {
     format!("{PREFIX}{module}.{factor}")
@@ -84,9 +82,9 @@ impl Adapter {
             let a = Var::from_vec(draw.collect(), (spec.rank, in_features), model.device())?;
             let b = Var::zeros((out_features, spec.rank), DType::F32, model.device())?;
             let scale = config.scale(&name, spec.rank);
-            modules.insert(name, Factors { a: a.into_inner(), b: b.into_inner(), scale });
+            modules.insert(name, Lora { a: a.into_inner(), b: b.into_inner(), scale, magnitude: None });
         }
-        Ok(Self { config, modules })
+        Ok(Self { config, modules, replaced: BTreeMap::new() })
     }
 
     /// Reads a PEFT folder; the factors become variables. [`Adapter::frozen`] gives the same adapter without gradients.
@@ -96,32 +94,33 @@ impl Adapter {
         let map = files::map(&path)?;
         let wrong = |message: String| ModelError::AdapterFile { path: path.clone(), message };
         let file = SafeTensors::deserialize(&map).map_err(|error| wrong(error.to_string()))?;
-        let mut found: BTreeMap<String, [Option<Tensor>; 2]> = BTreeMap::new();
+        let mut found: BTreeMap<String, [Option<Tensor>; 3]> = BTreeMap::new();
+        let mut replaced = BTreeMap::new();
         for (name, view) in file.tensors() {
-            let (module, slot) = parse_name(&name).ok_or_else(|| wrong(format!("tensor {name} is no LoRA factor")))?;
-            let plain = weights::tensor(&name, &view, DType::F32, device)?;
-            if let Some(slot) = found.entry(module).or_default().get_mut(slot) {
-                *slot = Some(Var::from_tensor(&plain)?.into_inner());
+            let tensor = Var::from_tensor(&weights::tensor(&name, &view, DType::F32, device)?)?.into_inner();
+            match parse_name(&name, &config) {
+                Some(Part::Factor(module, slot)) => {
+                    if let Some(slot) = found.entry(module).or_default().get_mut(slot) {
+                        *slot = Some(tensor);
+                    }
+                }
+                Some(Part::Whole(name)) => drop(replaced.insert(name, tensor)),
+                None => {
+                    return Err(wrong(format!("tensor {name} is neither a LoRA factor nor of modules_to_save")));
+                }
             }
         }
-        if found.is_empty() {
+        if found.is_empty() && replaced.is_empty() {
             return Err(wrong("it holds no tensors".into()));
         }
         let mut modules = BTreeMap::new();
         for (module, factors) in found {
-            let [Some(a), Some(b)] = factors else {
-                return Err(wrong(format!("{module} lacks one of its factors lora_A and lora_B")));
-            };
-            let rank = config.rank(&module);
-            if a.dims().first() != Some(&rank) || b.dims().get(1) != Some(&rank) || a.rank() != 2 || b.rank() != 2 {
-                let message =
-                    format!("{module}: factors of shape {:?} and {:?} are not of rank {rank}", a.dims(), b.dims());
-                return Err(wrong(message));
-            }
-            let scale = config.scale(&module, rank);
-            modules.insert(module, Factors { a, b, scale });
+            modules.insert(module.clone(), update(&module, factors, &config).map_err(wrong)?);
         }
-        Ok(Self { config, modules })
+        if let Some(missing) = config.saved().iter().find(|saved| !replaced.keys().any(|name| within(name, saved))) {
+            return Err(wrong(format!("modules_to_save names {missing}, but no tensor of that module is there")));
+        }
+        Ok(Self { config, modules, replaced })
     }
 
     /// Writes a PEFT folder. What is written loads again bit for bit.
@@ -158,19 +157,23 @@ impl Adapter {
     /// The same values without gradients: a model with this adapter tracks nothing. The values are shared, so a later
     /// step on the variables is seen here too.
     pub fn frozen(&self) -> Self {
-        let freeze = |(name, Factors { a, b, scale }): (&String, &Factors)| {
-            (name.clone(), Factors { a: a.detach(), b: b.detach(), scale: *scale })
+        let freeze = |(name, lora): (&String, &Lora)| {
+            let magnitude = lora.magnitude.as_ref().map(Tensor::detach);
+            (name.clone(), Lora { a: lora.a.detach(), b: lora.b.detach(), scale: lora.scale, magnitude })
         };
-        Self { config: self.config.clone(), modules: self.modules.iter().map(freeze).collect() }
+        let replaced = self.replaced.iter().map(|(name, tensor)| (name.clone(), tensor.detach())).collect();
+        Self { config: self.config.clone(), modules: self.modules.iter().map(freeze).collect(), replaced }
     }
 
-    /// All factors by their PEFT names.
+    /// All tensors by their PEFT names.
     pub fn tensors(&self) -> BTreeMap<String, Tensor> {
-        let both = |(module, factors): (&String, &Factors)| {
-            let [a, b] = FACTORS;
-            [(tensor_name(module, a), factors.a.clone()), (tensor_name(module, b), factors.b.clone())]
-        };
-        self.modules.iter().flat_map(both).collect()
+        let factors = self.modules.iter().flat_map(|(module, lora)| {
+            let parts = [Some(&lora.a), Some(&lora.b), lora.magnitude.as_ref()];
+            let named =
+                |(factor, tensor): (&str, Option<&Tensor>)| Some((tensor_name(module, factor), tensor?.clone()));
+            FACTORS.into_iter().zip(parts).filter_map(named)
+        });
+        factors.chain(self.replaced.iter().map(|(name, tensor)| (format!("{PREFIX}{name}"), tensor.clone()))).collect()
     }
 
     /// Sets every factor of a trainable adapter, as when a training run is resumed.
@@ -200,10 +203,16 @@ impl Adapter {
     /// The digest of what the adapter does: scales and values by module.
     pub fn digest(&self) -> Result<Digest, ModelError> {
         let mut hasher = Hasher::default();
-        for (module, factors) in &self.modules {
-            hasher.part(module, &factors.scale.to_le_bytes());
-            hasher.part("lora_A", &bytes(&factors.a)?);
-            hasher.part("lora_B", &bytes(&factors.b)?);
+        for (module, lora) in &self.modules {
+            hasher.part(module, &lora.scale.to_le_bytes());
+            hasher.part("lora_A", &bytes(&lora.a)?);
+            hasher.part("lora_B", &bytes(&lora.b)?);
+            if let Some(magnitude) = &lora.magnitude {
+                hasher.part("lora_magnitude_vector", &bytes(magnitude)?);
+            }
+        }
+        for (name, tensor) in &self.replaced {
+            hasher.part(name, &bytes(tensor)?);
         }
         Ok(hasher.finish())
     }
@@ -213,10 +222,14 @@ impl Adapter {
         self.modules.keys().map(String::as_str).collect()
     }
 
+    /// The whole tensors that take the place of the model's, by its names.
+    pub(crate) fn replaced(&self) -> &BTreeMap<String, Tensor> {
+        &self.replaced
+    }
+
     /// Checks that every module is there with its sizes, and hands out the updates.
-    pub(crate) fn updates(&self, known: &[LinearModule]) -> Result<Vec<(String, Lora)>, ModelError> {
-        let mut updates = Vec::new();
-        for (module, Factors { a, b, scale }) in &self.modules {
+    pub(crate) fn updates(&self, known: &[LinearModule]) -> Result<&BTreeMap<String, Lora>, ModelError> {
+        for (module, Lora { a, b, .. }) in &self.modules {
             let Some(place) = known.iter().find(|place| &place.name == module) else {
                 return Err(ModelError::AdapterMismatch(format!("the model has no linear layer {module}")));
             };
@@ -228,17 +241,60 @@ impl Adapter {
                 );
                 return Err(ModelError::AdapterMismatch(message));
             }
-            updates.push((module.clone(), Lora { a: a.clone(), b: b.clone(), scale: *scale }));
         }
-        Ok(updates)
+        Ok(&self.modules)
     }
 }
 
-/// The module and the factor (0 for A, 1 for B) that a stored tensor is.
-fn parse_name(name: &str) -> Option<(String, usize)> {
+/// What a stored tensor is.
+enum Part {
+    /// A factor of the update at a module: 0 for A, 1 for B, 2 for the magnitude.
+    Factor(String, usize),
+    /// A tensor of the model's, by its name.
+    Whole(String),
+}
+
+fn parse_name(name: &str, config: &AdapterConfig) -> Option<Part> {
     let rest = name.strip_prefix(PREFIX)?;
-    let part = |(slot, factor): (usize, &&str)| Some((rest.strip_suffix(*factor)?.strip_suffix('.')?.to_owned(), slot));
-    FACTORS.iter().enumerate().find_map(part)
+    // Files of older writers call the magnitude a weight.
+    let rest = rest
+        .strip_suffix("lora_magnitude_vector.weight")
+        .map_or(rest.to_owned(), |module| format!("{module}lora_magnitude_vector"));
+    let factor = |(slot, factor): (usize, &&str)| {
+        Some(Part::Factor(rest.strip_suffix(*factor)?.strip_suffix('.')?.to_owned(), slot))
+    };
+    FACTORS.iter().enumerate().find_map(factor).or_else(|| {
+        let saved = config.saved().iter().any(|saved| within(&rest, saved));
+        saved.then(|| Part::Whole(rest.clone()))
+    })
+}
+
+/// Whether a tensor belongs to a module that `modules_to_save` names: its path equals the entry or ends with it on a dot.
+fn within(tensor: &str, module: &str) -> bool {
+    let Some((path, _)) = tensor.rsplit_once('.') else { return false };
+    path == module || path.strip_suffix(module).is_some_and(|rest| rest.ends_with('.'))
+}
+
+/// The update of a module from its stored factors.
+fn update(module: &str, factors: [Option<Tensor>; 3], config: &AdapterConfig) -> Result<Lora, String> {
+    let [Some(a), Some(b), magnitude] = factors else {
+        return Err(format!("{module} lacks one of its factors lora_A and lora_B"));
+    };
+    let rank = config.rank(module);
+    if a.dims().first() != Some(&rank) || b.dims().get(1) != Some(&rank) || a.rank() != 2 || b.rank() != 2 {
+        return Err(format!("{module}: factors of shape {:?} and {:?} are not of rank {rank}", a.dims(), b.dims()));
+    }
+    if config.dora() != magnitude.is_some() {
+        return Err(format!(
+            "{module}: use_dora is {}, and its magnitude is {}there",
+            config.dora(),
+            if magnitude.is_some() { "" } else { "not " }
+        ));
+    }
+    if let Some(magnitude) = magnitude.as_ref().filter(|magnitude| magnitude.dims().first() != b.dims().first()) {
+        return Err(format!("{module}: a magnitude of shape {:?} beside factors {:?}", magnitude.dims(), b.dims()));
+    }
+    Ok(Lora { a, b, scale: config.scale(module, rank), magnitude })
 }
 
 fn bytes(tensor: &Tensor) -> Result<Vec<u8>, ModelError> {

@@ -10,10 +10,14 @@ use crate::base::files;
 const FILE: &str = "adapter_config.json";
 
 /// Fields that change what an adapter computes in ways that are not done here; empty, false or null is fine.
-const REFUSED: [&str; 11] = [
-    "use_dora",
-    "modules_to_save",
+const REFUSED: [&str; 15] = [
     "lora_bias",
+    "corda_config",
+    "eva_config",
+    "lora_ga_config",
+    "megatron_config",
+    "velora_config",
+    "monteclora_config",
     "trainable_token_indices",
     "layer_replication",
     "target_parameters",
@@ -31,6 +35,8 @@ pub(crate) struct AdapterConfig {
     rank: usize,
     alpha: f64,
     rslora: bool,
+    dora: bool,
+    saved: Vec<String>,
     ranks: Vec<(regex::Regex, f64)>,
     alphas: Vec<(regex::Regex, f64)>,
 }
@@ -38,7 +44,8 @@ pub(crate) struct AdapterConfig {
 impl AdapterConfig {
     /// A config of these fields, without patterns.
     pub fn from_fields(fields: Map<String, Value>, rank: usize, alpha: f64, rslora: bool) -> Self {
-        Self { fields, rank, alpha, rslora, ranks: Vec::new(), alphas: Vec::new() }
+        let (dora, saved, ranks, alphas) = (false, Vec::new(), Vec::new(), Vec::new());
+        Self { fields, rank, alpha, rslora, dora, saved, ranks, alphas }
     }
 
     /// Reads and checks `adapter_config.json`.
@@ -58,7 +65,9 @@ impl AdapterConfig {
         }
         for field in REFUSED {
             if let Some(value) = get(field).filter(|value| !empty(value)) {
-                return Err(format!("{field} = {value} is not supported; plain and rank-stabilized LoRA are"));
+                return Err(format!(
+                    "{field} = {value} is not supported; plain, rank-stabilized and weight-decomposed LoRA are"
+                ));
             }
         }
         if let Some(bias) = get("bias").filter(|bias| bias.as_str() != Some("none")) {
@@ -75,7 +84,19 @@ impl AdapterConfig {
         let rslora = get("use_rslora").and_then(Value::as_bool).unwrap_or(false);
         let ranks = patterns("rank_pattern", get("rank_pattern"))?;
         let alphas = patterns("alpha_pattern", get("alpha_pattern"))?;
-        Ok(Self { rank, alpha, rslora, ranks, alphas, fields })
+        let dora = get("use_dora").and_then(Value::as_bool).unwrap_or(false);
+        let saved = names("modules_to_save", get("modules_to_save"))?;
+        Ok(Self { rank, alpha, rslora, dora, saved, ranks, alphas, fields })
+    }
+
+    /// Whether every update has a magnitude of its own.
+    pub fn dora(&self) -> bool {
+        self.dora
+    }
+
+    /// The modules that are stored whole.
+    pub fn saved(&self) -> &[String] {
+        &self.saved
     }
 
     /// The rank at a module.
@@ -125,6 +146,14 @@ fn empty(value: &Value) -> bool {
     }
 }
 
+/// A list of names.
+fn names(field: &str, value: Option<&Value>) -> Result<Vec<String>, String> {
+    let Some(value) = value else { return Ok(Vec::new()) };
+    let wrong = || format!("{field} = {value} is no list of names");
+    let name = |item: &Value| item.as_str().map(str::to_owned).ok_or_else(wrong);
+    value.as_array().ok_or_else(wrong)?.iter().map(name).collect()
+}
+
 /// `{pattern: value}`, each pattern matching a module as `(.*\.)?(pattern)$`; the first match wins.
 fn patterns(field: &str, value: Option<&Value>) -> Result<Vec<(regex::Regex, f64)>, String> {
     let Some(value) = value else { return Ok(Vec::new()) };
@@ -166,8 +195,9 @@ mod tests {
     #[test]
     fn what_is_not_done_is_refused_by_name() {
         for (field, value) in [
-            ("use_dora", json!(true)),
-            ("modules_to_save", json!(["lm_head"])),
+            ("lora_bias", json!(true)),
+            ("modules_to_save", json!("lm_head")),
+            ("target_parameters", json!(["mlp.experts.gate_up_proj"])),
             ("bias", json!("all")),
             ("r", json!(0)),
         ] {
@@ -177,6 +207,6 @@ mod tests {
             assert!(message.contains(field), "{message}");
         }
         assert!(parse(json!({"peft_type": "IA3"})).expect_err("refused").contains("IA3"));
-        assert!(parse(json!({"peft_type": "LORA", "modules_to_save": null, "use_dora": false})).is_ok());
+        assert!(parse(json!({"peft_type": "LORA", "modules_to_save": null, "use_dora": true})).is_ok());
     }
 }

@@ -5,9 +5,10 @@ use serde::Serialize;
 
 use super::hook::{HookKind, HookPoint};
 use super::rotary::Rotary;
-use crate::ops::Activation;
+use crate::ops::{Activation, Pairing};
 
-/// The sizes and choices of one model, whatever its family calls them.
+/// The sizes and choices of one model, whatever its family calls them. What few families have is left out of the
+/// serialized form where it is absent, so that the digest of a model does not change when another family joins.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Architecture {
     /// The `model_type` of the config.
@@ -38,8 +39,14 @@ pub struct Architecture {
     pub parallel_residual: bool,
     /// Whether positions are learned vectors added to the embedding.
     pub learned_positions: bool,
+    /// Row of the learned positions at which the first token stands.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub position_offset: usize,
     /// The rotary tables that blocks refer to.
     pub rotaries: Vec<Rotary>,
+    /// Which channels a rotary embedding turns together.
+    #[serde(skip_serializing_if = "is_default")]
+    pub rotary_pairing: Pairing,
     /// What differs from block to block.
     pub blocks: Vec<BlockPlan>,
     /// What scores are multiplied by before the softmax.
@@ -50,6 +57,15 @@ pub struct Architecture {
     pub final_softcap: Option<f64>,
     /// What the token embedding is multiplied by.
     pub embedding_scale: Option<f64>,
+    /// What the outputs of attention and MLP are multiplied by before they join the stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub residual_scale: Option<f64>,
+    /// What the logits are multiplied by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logit_scale: Option<f64>,
+    /// The experts of the blocks whose MLP is a mixture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub experts: Option<Experts>,
     /// How queries and keys are normalized before rotation.
     pub qk_norm: Option<QkNorm>,
     /// Whether the output embedding is the input embedding.
@@ -67,6 +83,30 @@ pub struct BlockPlan {
     pub window: Option<usize>,
     /// Which of the architecture's rotary tables turns queries and keys; none where positions come from elsewhere.
     pub rotary: Option<usize>,
+    /// Whether the MLP is a mixture of experts.
+    #[serde(skip_serializing_if = "is_default")]
+    pub sparse: bool,
+}
+
+/// A mixture of experts: the router's softmax over all experts, of which the largest run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Experts {
+    /// Experts of a block.
+    pub number: usize,
+    /// How many run for each token.
+    pub chosen: usize,
+    /// Inner width of an expert.
+    pub width: usize,
+    /// Whether the weights of the chosen are divided by their sum.
+    pub normalized: bool,
+}
+
+fn is_zero(value: &usize) -> bool {
+    *value == 0
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The kind of norm.
@@ -99,9 +139,8 @@ impl Architecture {
             points.push(HookPoint::new(HookKind::PosEmbed, 0));
         }
         for layer in 0..self.n_layers {
-            let here =
-                HookKind::BLOCK.into_iter().filter(|kind| !(self.parallel_residual && *kind == HookKind::ResidMid));
-            points.extend(here.map(|kind| HookPoint::new(kind, layer)));
+            let block = HookKind::BLOCK.into_iter().map(|kind| HookPoint::new(kind, layer));
+            points.extend(block.filter(|point| self.has(*point)));
         }
         points.push(HookPoint::new(HookKind::FinalNormalized, 0));
         points
@@ -109,12 +148,22 @@ impl Architecture {
 
     /// Whether the point exists here.
     pub fn has(&self, point: HookPoint) -> bool {
+        let Some(block) = self.blocks.get(point.layer) else { return false };
         match point.kind {
             HookKind::Embed | HookKind::FinalNormalized => point.layer == 0,
             HookKind::PosEmbed => point.layer == 0 && self.learned_positions,
-            HookKind::ResidMid => point.layer < self.n_layers && !self.parallel_residual,
-            _ => point.layer < self.n_layers,
+            HookKind::ResidMid => !self.parallel_residual,
+            HookKind::MlpPre | HookKind::MlpPost => !block.sparse,
+            HookKind::ExpertWeights => block.sparse,
+            _ => true,
         }
+    }
+
+    /// Sequences of the same class may be padded to one length; those of different classes are turned by other
+    /// frequencies, so that padding one to the other's length would change what the model says. One class in most
+    /// models; more where rotary frequencies follow the length (dynamic and LongRoPE scaling).
+    pub fn length_class(&self, tokens: usize) -> Vec<usize> {
+        self.rotaries.iter().map(|rotary| rotary.length_class(tokens)).collect()
     }
 
     /// The shape at a point.
@@ -125,6 +174,9 @@ impl Architecture {
             HookKind::K | HookKind::V => vec![Batch, Tokens, Size(self.n_kv_heads), Size(self.head_dim)],
             HookKind::Pattern => vec![Batch, Size(self.n_heads), Tokens, Tokens],
             HookKind::MlpPre | HookKind::MlpPost => vec![Batch, Tokens, Size(self.d_mlp)],
+            HookKind::ExpertWeights => {
+                vec![Batch, Tokens, Size(self.experts.map_or(0, |experts| experts.number))]
+            }
             _ => vec![Batch, Tokens, Size(self.d_model)],
         }
     }

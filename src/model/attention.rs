@@ -6,12 +6,13 @@ use candle_core::{Result, Tensor};
 
 use super::architecture::{Architecture, QkNorm};
 use super::cache;
-use super::decoder::{Norm, tap};
+use super::decoder::tap;
 use super::error::ModelError;
 use super::hook::{HookKind, HookPoint, Hooks};
 use super::layout::{AttentionInput, BlockLayout, FusedOrder};
 use super::linear::Linear;
-use crate::ops::{self, Attending, CausalMask, Stored};
+use super::norm::Norm;
+use crate::ops::{self, Attending, CausalMask, Pairing, Stored};
 
 /// What decides which keys a query sees and how it is turned.
 pub(crate) struct Mask<'a> {
@@ -34,7 +35,8 @@ pub(crate) enum Keep {
 
 #[derive(Debug, Clone)]
 enum Input {
-    Separate { q: Linear, k: Linear, v: Linear },
+    /// Queries, keys, values.
+    Separate(Box<[Linear; 3]>),
     Fused(Linear, FusedOrder),
 }
 
@@ -50,6 +52,7 @@ pub(crate) struct Attention {
     head_dim: usize,
     scale: f64,
     softcap: Option<f64>,
+    pairing: Pairing,
 }
 
 impl Attention {
@@ -59,14 +62,14 @@ impl Attention {
         tensors: &BTreeMap<String, Tensor>,
     ) -> std::result::Result<Self, ModelError> {
         let input = match &layout.attention {
-            AttentionInput::Separate { q, k, v } => Input::Separate {
-                q: Linear::new(q, tensors)?,
-                k: Linear::new(k, tensors)?,
-                v: Linear::new(v, tensors)?,
-            },
+            AttentionInput::Separate { q, k, v } => Input::Separate(Box::new([
+                Linear::new(q, tensors)?,
+                Linear::new(k, tensors)?,
+                Linear::new(v, tensors)?,
+            ])),
             AttentionInput::Fused(qkv, order) => Input::Fused(Linear::new(qkv, tensors)?, *order),
         };
-        let norm = |place: &Option<_>| place.as_ref().map(|place| Norm::new(place, architecture, tensors)).transpose();
+        let norm = |place| Norm::optional(place, architecture, tensors);
         Ok(Self {
             input,
             q_norm: norm(&layout.q_norm)?,
@@ -78,16 +81,28 @@ impl Attention {
             head_dim: architecture.head_dim,
             scale: architecture.attention_scale,
             softcap: architecture.attention_softcap,
+            pairing: architecture.rotary_pairing,
         })
     }
 
     pub fn linears_mut(&mut self) -> Vec<&mut Linear> {
-        let mut linears = match &mut self.input {
-            Input::Separate { q, k, v } => vec![q, k, v],
+        let mut linears: Vec<_> = match &mut self.input {
+            Input::Separate(parts) => parts.iter_mut().collect(),
             Input::Fused(qkv, _) => vec![qkv],
         };
         linears.push(&mut self.out);
         linears
+    }
+
+    /// The weight, bias or gain that is called `name`.
+    pub fn parameter(&mut self, name: &str) -> Option<&mut Tensor> {
+        let linears: Vec<_> = match &mut self.input {
+            Input::Separate(parts) => parts.iter_mut().collect(),
+            Input::Fused(qkv, _) => vec![qkv],
+        };
+        let linears = linears.into_iter().chain([&mut self.out]).filter_map(|linear| linear.parameter(name));
+        let norms = [&mut self.q_norm, &mut self.k_norm].into_iter().flatten().filter_map(|norm| norm.parameter(name));
+        linears.chain(norms).next()
     }
 
     /// Queries `[b, t, h, k]`, keys and values `[b, t, g, k]`.
@@ -96,7 +111,8 @@ impl Attention {
         let (h, g, k) = (self.n_heads, self.n_kv_heads, self.head_dim);
         let split = |x: Tensor, heads: usize| x.reshape((batch, tokens, heads, k));
         match &self.input {
-            Input::Separate { q, k, v } => {
+            Input::Separate(parts) => {
+                let [q, k, v] = parts.as_ref();
                 Ok((split(q.forward(x_btd)?, h)?, split(k.forward(x_btd)?, g)?, split(v.forward(x_btd)?, g)?))
             }
             Input::Fused(qkv, FusedOrder::Blocks) => {
@@ -104,10 +120,11 @@ impl Attention {
                 let part = |start, heads| all.narrow(2, start, heads)?.contiguous();
                 Ok((part(0, h)?, part(h, g)?, part(h + g, g)?))
             }
-            Input::Fused(qkv, FusedOrder::Heads) => {
-                let all = qkv.forward(x_btd)?.reshape((batch, tokens, h, 3, k))?;
-                let part = |index| all.narrow(3, index, 1)?.squeeze(3)?.contiguous();
-                Ok((part(0)?, part(1)?, part(2)?))
+            Input::Fused(qkv, FusedOrder::Groups) => {
+                let readers = h / g.max(1);
+                let all = qkv.forward(x_btd)?.reshape((batch, tokens, g, readers + 2, k))?;
+                let part = |start, len| all.narrow(3, start, len)?.flatten(2, 3)?.contiguous();
+                Ok((part(0, readers)?, part(readers, 1)?, part(readers + 1, 1)?))
             }
         }
     }
@@ -142,7 +159,10 @@ impl Attention {
         let k_btgk = self.normed(tap(hooks, HookKind::K, layer, k_btgk)?, &self.k_norm)?;
         let v_btgk = tap(hooks, HookKind::V, layer, v_btgk)?;
         let (q_bthk, k_btgk) = match mask.rotary {
-            Some((cos, sin)) => (ops::rotate(&q_bthk, cos, sin)?, ops::rotate(&k_btgk, cos, sin)?),
+            Some((cos, sin)) => {
+                let turned = |x| ops::rotate(x, cos, sin, self.pairing);
+                (turned(&q_bthk)?, turned(&k_btgk)?)
+            }
             None => (q_bthk, k_btgk),
         };
         let how = self.attending(mask);

@@ -1,29 +1,69 @@
 //! Reading a `config.json`: typed fields, the flat 4.x and the nested 5.x forms, and refusal by name of what the
-//! decoder does not do.
+//! decoder does not do. A field that no family reads and that is not known to leave the computation alone is refused,
+//! too: what is not understood is never ignored.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use serde_json::Value;
 
 use super::error::ModelError;
-use super::rotary::{Llama3Scaling, Rotary};
 use crate::ops::Activation;
+
+/// Fields of any family that do not change what a trained model computes: who wrote the file, training, generation,
+/// and what to return. Fields whose names begin with an underscore are the writer's own.
+#[rustfmt::skip]
+const HARMLESS: &[&str] = &[
+    // Provenance and storage.
+    "architectures", "auto_map", "dtype", "model_type", "name_or_path", "torch_dtype", "transformers_version",
+    "unsloth_fixed", "unsloth_version", "use_bfloat16", "use_cache", "use_flash_attn", "flash_attn", "fused_dense",
+    "fused_mlp", "flash_rotary", "torchscript", "attn_implementation",
+    // Training.
+    "attention_dropout", "attention_probs_dropout_prob", "attn_pdrop", "classifier_dropout", "embd_pdrop", "embedding_dropout", "gradient_checkpointing", "hidden_dropout", "hidden_dropout_prob", "dropout",
+    "init_std", "initializer_factor", "initializer_range", "layerdrop", "pretraining_tp", "resid_pdrop",
+    "residual_dropout", "router_aux_loss_coef", "router_jitter_noise",
+    // Heads of other tasks.
+    "finetuning_task", "id2label", "label2id", "num_labels", "problem_type", "task_specific_params",
+    "summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type", "summary_use_proj",
+    // What is returned, and how the model is used.
+    "is_decoder", "output_attentions", "output_hidden_states", "output_router_logits", "return_dict",
+    // Generation and tokens.
+    "bad_words_ids", "begin_suppress_tokens", "bos_token_id", "decoder_start_token_id", "diversity_penalty",
+    "do_sample", "early_stopping", "encoder_no_repeat_ngram_size", "eos_token_id", "exponential_decay_length_penalty",
+    "forced_bos_token_id", "forced_eos_token_id", "length_penalty", "max_length", "min_length",
+    "no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_return_sequences", "output_scores", "pad_token_id",
+    "prefix", "remove_invalid_values", "repetition_penalty", "return_dict_in_generate", "sep_token_id",
+    "suppress_tokens", "temperature", "tokenizer_class", "top_k", "top_p", "typical_p",
+];
+
+/// Features that no family has here: harmless where they are off.
+#[rustfmt::skip]
+const OFF: &[&str] = &[
+    "add_cross_attention", "alibi", "cross_attention_hidden_size", "is_encoder_decoder", "mtp_num_layers",
+    "num_nextn_predict_layers", "rope_interleaved", "tie_encoder_decoder", "use_bidirectional_attention", "use_mrope",
+];
 
 /// A `config.json`. A field that is null counts as absent, as the reference treats it.
 pub(crate) struct Config<'a> {
     value: &'a Value,
     path: String,
+    /// Paths of the fields that somebody has looked at.
+    read: Rc<RefCell<BTreeSet<String>>>,
 }
 
 impl<'a> Config<'a> {
     /// Wraps a config, which must be an object.
     pub fn new(value: &'a Value) -> Result<Self, ModelError> {
         match value.is_object() {
-            true => Ok(Self { value, path: String::new() }),
+            true => Ok(Self { value, path: String::new(), read: Rc::default() }),
             false => Err(ModelError::Config { field: "config".into(), message: "must be an object".into() }),
         }
     }
 
     /// The field's value, where it is there.
     pub fn get(&self, field: &str) -> Option<&'a Value> {
+        self.read.borrow_mut().insert(self.name(field));
         self.value.get(field).filter(|value| !value.is_null())
     }
 
@@ -31,12 +71,12 @@ impl<'a> Config<'a> {
         format!("{}{field}", self.path)
     }
 
-    fn malformed(&self, field: &str, what: &str) -> ModelError {
+    pub fn malformed(&self, field: &str, what: &str) -> ModelError {
         let found = self.get(field).map(Value::to_string).unwrap_or_else(|| "nothing".into());
         ModelError::Config { field: self.name(field), message: format!("{what} is expected, {found} found") }
     }
 
-    fn missing(&self, field: &str) -> ModelError {
+    pub fn missing(&self, field: &str) -> ModelError {
         ModelError::Config { field: self.name(field), message: "is missing".into() }
     }
 
@@ -50,9 +90,44 @@ impl<'a> Config<'a> {
     pub fn object(&self, field: &str) -> Result<Option<Config<'a>>, ModelError> {
         match self.get(field) {
             None => Ok(None),
-            Some(value) if value.is_object() => Ok(Some(Config { value, path: format!("{}{field}.", self.path) })),
+            Some(value) if value.is_object() => {
+                Ok(Some(Config { value, path: format!("{}{field}.", self.path), read: self.read.clone() }))
+            }
             Some(_) => Err(self.malformed(field, "an object")),
         }
+    }
+
+    /// Refuses the first field that nobody has looked at, unless it is null or known to be harmless.
+    pub fn finish(&self, harmless: &[&str]) -> Result<(), ModelError> {
+        if self.path.is_empty() {
+            OFF.iter().try_for_each(|field| self.refuse(field, "false is"))?;
+        }
+        let hint =
+            "no family of this name is known to have that field; remove it if the model computes the same without it";
+        let read = self.read.borrow().clone();
+        let known = |path: &str, field: &str| {
+            read.contains(path)
+                || self.path.is_empty() && (HARMLESS.contains(&field) || harmless.contains(&field))
+                || field.starts_with('_')
+        };
+        for (field, value) in self.value.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+            let path = self.name(field);
+            if !known(&path, field) {
+                return Err(self.unsupported(field, hint));
+            }
+            // Of an object that somebody opened, every field must have been read.
+            let opened = format!("{path}.");
+            if value.is_object() && read.iter().any(|path| path.starts_with(&opened)) {
+                Config { value, path: opened, read: self.read.clone() }.finish(&[])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The name under which a field stands that families call differently; all of its names count as read.
+    pub fn any<'n>(&self, names: &[&'n str]) -> Option<&'n str> {
+        let present: Vec<&str> = names.iter().copied().filter(|name| self.get(name).is_some()).collect();
+        present.first().copied()
     }
 
     /// A text.
@@ -93,6 +168,15 @@ impl<'a> Config<'a> {
         self.get(field).map(number).transpose()
     }
 
+    /// A positive number.
+    pub fn positive(&self, field: &str) -> Result<f64, ModelError> {
+        let number = self.number(field)?;
+        match number > 0.0 {
+            true => Ok(number),
+            false => Err(self.malformed(field, "a positive number")),
+        }
+    }
+
     /// A positive number, or `default` where it is absent.
     pub fn positive_or(&self, field: &str, default: f64) -> Result<f64, ModelError> {
         match self.optional_number(field)? {
@@ -125,6 +209,7 @@ impl<'a> Config<'a> {
     pub fn refuse(&self, field: &str, hint: &str) -> Result<(), ModelError> {
         match self.get(field) {
             None | Some(Value::Bool(false)) => Ok(()),
+            Some(value) if value.as_f64() == Some(0.0) => Ok(()),
             Some(_) => Err(self.unsupported(field, hint)),
         }
     }
@@ -134,7 +219,7 @@ impl<'a> Config<'a> {
         match self.text(field)?.as_str() {
             "silu" | "swish" => Ok(Activation::Silu),
             "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
-            "gelu" => Ok(Activation::GeluErf),
+            "gelu" | "gelu_python" => Ok(Activation::GeluErf),
             "relu" => Ok(Activation::Relu),
             _ => Err(self.unsupported(field, "silu, gelu, gelu_new, gelu_pytorch_tanh and relu are")),
         }
@@ -145,8 +230,16 @@ impl<'a> Config<'a> {
         self.value.get(field).is_some_and(Value::is_null)
     }
 
+    /// Numbers of layers, none where the field is absent.
+    pub fn layer_numbers(&self, field: &str) -> Result<Vec<usize>, ModelError> {
+        let wrong = || self.malformed(field, "a list of layer numbers");
+        let Some(value) = self.get(field) else { return Ok(Vec::new()) };
+        let number = |item: &Value| item.as_u64().map(|number| number as usize).ok_or_else(wrong);
+        value.as_array().ok_or_else(wrong)?.iter().map(number).collect()
+    }
+
     /// Numbers, one for each of `count` channel pairs.
-    fn numbers(&self, field: &str, count: usize) -> Result<Vec<f64>, ModelError> {
+    pub fn numbers(&self, field: &str, count: usize) -> Result<Vec<f64>, ModelError> {
         let wrong = || self.malformed(field, &format!("a list of {count} positive numbers"));
         let items = self.get(field).and_then(Value::as_array).filter(|items| items.len() == count).ok_or_else(wrong)?;
         items.iter().map(|item| item.as_f64().filter(|n| *n > 0.0).ok_or_else(wrong)).collect()
@@ -184,75 +277,5 @@ impl<'a> Config<'a> {
             _ => Err(self.unsupported("layer_types", "full_attention and sliding_attention are")),
         };
         kinds.iter().map(of).collect()
-    }
-
-    /// The share of a head's channels that is turned, under any of its names; all where none is there.
-    pub fn rotary_dims(&self, head_dim: usize, default: f64) -> Result<usize, ModelError> {
-        let nested = self.object("rope_parameters")?;
-        let flat = |field| self.optional_number(field);
-        let share = match nested.map(|nested| nested.optional_number("partial_rotary_factor")).transpose()?.flatten() {
-            Some(share) => share,
-            None => flat("partial_rotary_factor")?.or(flat("rotary_pct")?).unwrap_or(default),
-        };
-        let dims = (head_dim as f64 * share) as usize;
-        match dims.is_multiple_of(2) && dims <= head_dim {
-            true => Ok(dims),
-            false => Err(self.unsupported("partial_rotary_factor", "an even number of channels can be turned")),
-        }
-    }
-
-    /// The rotary embedding of `dims` channels, from `rope_parameters` (5.x) or `rope_theta` and `rope_scaling` (4.x).
-    pub fn rotary(&self, dims: usize, default_theta: f64) -> Result<Rotary, ModelError> {
-        let theta = match self.get("rotary_emb_base") {
-            Some(_) => self.positive_or("rotary_emb_base", default_theta)?,
-            None => self.positive_or("rope_theta", default_theta)?,
-        };
-        match self.object("rope_parameters")? {
-            Some(nested) => self.scaled(Some(nested), dims, theta),
-            None => self.scaled(self.object("rope_scaling")?, dims, theta),
-        }
-    }
-
-    /// A rotary embedding with the scaling that an object describes.
-    pub fn scaled(&self, scaling: Option<Config<'_>>, dims: usize, theta: f64) -> Result<Rotary, ModelError> {
-        let Some(scaling) = scaling else { return Ok(Rotary::plain(theta, dims)) };
-        let theta = scaling.positive_or("rope_theta", theta)?;
-        let plain = Rotary::plain(theta, dims);
-        let kind_field = if scaling.get("rope_type").is_some() { "rope_type" } else { "type" };
-        match scaling.optional_text(kind_field)?.as_deref() {
-            None | Some("default") => Ok(plain),
-            Some("linear") => Ok(plain.linear(scaling.number("factor")?)),
-            Some("llama3") => Ok(plain.llama3(Llama3Scaling {
-                factor: scaling.number("factor")?,
-                low_freq_factor: scaling.number("low_freq_factor")?,
-                high_freq_factor: scaling.number("high_freq_factor")?,
-                original: self.original_positions(&scaling)? as f64,
-            })),
-            Some("longrope") => self.long_rotary(&scaling, plain),
-            Some(_) => Err(scaling.unsupported(kind_field, "default, linear, llama3 and longrope are")),
-        }
-    }
-
-    /// The length that the model was trained at before its positions were scaled.
-    fn original_positions(&self, scaling: &Config<'_>) -> Result<usize, ModelError> {
-        const FIELD: &str = "original_max_position_embeddings";
-        match (scaling.optional_size(FIELD)?, self.optional_size(FIELD)?) {
-            (Some(original), _) | (None, Some(original)) => Ok(original),
-            (None, None) => self.size("max_position_embeddings"),
-        }
-    }
-
-    /// Phi-3's scaling: a divisor a channel pair, one list for short and one for long sequences.
-    fn long_rotary(&self, scaling: &Config<'_>, plain: Rotary) -> Result<Rotary, ModelError> {
-        let original = self.original_positions(scaling)?;
-        let pairs = plain.frequencies.len();
-        let stretch = self.size("max_position_embeddings")? as f64 / original as f64;
-        let scale = match scaling.optional_number("attention_factor")? {
-            Some(scale) => scale,
-            None if stretch <= 1.0 => 1.0,
-            None => (1.0 + stretch.ln() / (original as f64).ln()).sqrt(),
-        };
-        let [short, long] = [scaling.numbers("short_factor", pairs)?, scaling.numbers("long_factor", pairs)?];
-        Ok(plain.long(&short, &long, original, scale))
     }
 }

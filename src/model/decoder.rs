@@ -5,17 +5,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use candle_core::{D, DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
-use super::architecture::{Architecture, NormKind};
+use super::architecture::Architecture;
 use super::attention::{Attention, Keep, Mask};
 use super::cache::KeyValueCache;
 use super::error::ModelError;
 use super::hook::{HookKind, HookPoint, Hooks};
-use super::layout::{BlockLayout, Layout, MlpInput, NormPlace, named};
-use super::linear::{Linear, Lora};
+use super::layout::{BlockLayout, Layout, NormPlace, named};
+use super::linear::{Linear, Lora, Owners, Routes};
+use super::mlp::Mlp;
+use super::norm::Norm;
 use super::rotary::RotaryTables;
-use crate::ops::{self, Activation, Span};
+use crate::ops::{self, Span};
 
 /// Which positions a pass unembeds.
 #[derive(Debug, Clone, Copy)]
@@ -72,77 +74,27 @@ pub(crate) fn tap(hooks: &mut dyn Hooks, kind: HookKind, layer: usize, activatio
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Norm {
-    kind: NormKind,
-    eps: f64,
-    gain: Tensor,
-    bias: Option<Tensor>,
-}
-
-impl Norm {
-    pub fn new(
-        place: &NormPlace,
-        architecture: &Architecture,
-        tensors: &BTreeMap<String, Tensor>,
-    ) -> std::result::Result<Self, ModelError> {
-        let gain = named(tensors, &format!("{}.weight", place.module))?;
-        let bias = match place.bias {
-            true => Some(named(tensors, &format!("{}.bias", place.module))?),
-            false => None,
-        };
-        Ok(Self { kind: architecture.norm, eps: architecture.norm_eps, gain, bias })
-    }
-
-    fn optional(
-        place: &Option<NormPlace>,
-        architecture: &Architecture,
-        tensors: &BTreeMap<String, Tensor>,
-    ) -> std::result::Result<Option<Self>, ModelError> {
-        place.as_ref().map(|place| Self::new(place, architecture, tensors)).transpose()
-    }
-
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        match self.kind {
-            NormKind::Rms => ops::rms_norm(x, &self.gain, self.eps),
-            NormKind::RmsOnePlus => ops::rms_norm(x, &(&self.gain + 1.0)?, self.eps),
-            NormKind::Layer => ops::layer_norm(x, &self.gain, self.bias.as_ref(), self.eps),
-        }
-    }
-
-    /// The final norm with its hook: before the gain for an RMS norm, after gain and bias for a layer norm.
-    fn forward_hooked(&self, x: &Tensor, hooks: &mut dyn Hooks) -> Result<Tensor> {
-        let gain = match self.kind {
-            NormKind::Layer => return tap(hooks, HookKind::FinalNormalized, 0, self.forward(x)?),
-            NormKind::Rms => self.gain.clone(),
-            NormKind::RmsOnePlus => (&self.gain + 1.0)?,
-        };
-        tap(hooks, HookKind::FinalNormalized, 0, ops::normalize(x, self.eps)?)?.broadcast_mul(&gain)
-    }
-}
-
-#[derive(Debug, Clone)]
-enum MlpIn {
-    Plain(Linear),
-    Gated { gate: Linear, up: Linear },
-    GatedFused(Linear),
-}
-
-#[derive(Debug, Clone)]
 struct Block {
     attention_in_norm: Option<Norm>,
     attention_out_norm: Option<Norm>,
     mlp_in_norm: Option<Norm>,
     mlp_out_norm: Option<Norm>,
     attention: Attention,
-    mlp: MlpIn,
-    mlp_out: Linear,
-    activation: Activation,
+    mlp: Mlp,
     parallel: bool,
+    residual_scale: Option<f64>,
 }
 
 fn normed(norm: &Option<Norm>, x: Tensor) -> Result<Tensor> {
     match norm {
         Some(norm) => norm.forward(&x),
+        None => Ok(x),
+    }
+}
+
+fn scaled(x: Tensor, scale: Option<f64>) -> Result<Tensor> {
+    match scale {
+        Some(scale) => x * scale,
         None => Ok(x),
     }
 }
@@ -154,41 +106,38 @@ impl Block {
         tensors: &BTreeMap<String, Tensor>,
     ) -> std::result::Result<Self, ModelError> {
         let norm = |place: &Option<NormPlace>| Norm::optional(place, architecture, tensors);
-        let mlp = match &layout.mlp {
-            MlpInput::Plain(up) => MlpIn::Plain(Linear::new(up, tensors)?),
-            MlpInput::GatedFused(both) => MlpIn::GatedFused(Linear::new(both, tensors)?),
-            MlpInput::Gated { gate, up } => {
-                MlpIn::Gated { gate: Linear::new(gate, tensors)?, up: Linear::new(up, tensors)? }
-            }
-        };
         Ok(Self {
             attention_in_norm: norm(&layout.attention_in_norm)?,
             attention_out_norm: norm(&layout.attention_out_norm)?,
             mlp_in_norm: norm(&layout.mlp_in_norm)?,
             mlp_out_norm: norm(&layout.mlp_out_norm)?,
             attention: Attention::new(layout, architecture, tensors)?,
-            mlp,
-            mlp_out: Linear::new(&layout.mlp_out, tensors)?,
-            activation: architecture.activation,
+            mlp: Mlp::new(&layout.mlp, architecture, tensors)?,
             parallel: architecture.parallel_residual,
+            residual_scale: architecture.residual_scale,
         })
     }
 
     fn linears_mut(&mut self) -> Vec<&mut Linear> {
         let mut linears = self.attention.linears_mut();
-        match &mut self.mlp {
-            MlpIn::Plain(up) | MlpIn::GatedFused(up) => linears.push(up),
-            MlpIn::Gated { gate, up } => linears.extend([gate, up]),
-        }
-        linears.push(&mut self.mlp_out);
+        linears.extend(self.mlp.linears_mut());
         linears
+    }
+
+    /// The tensors of this block that are called `name`: two where attention and MLP share a norm.
+    fn parameters<'a>(&'a mut self, name: &'a str) -> impl Iterator<Item = &'a mut Tensor> {
+        let Self { attention_in_norm, attention_out_norm, mlp_in_norm, mlp_out_norm, attention, mlp, .. } = self;
+        let norms = [attention_in_norm, attention_out_norm, mlp_in_norm, mlp_out_norm];
+        let norms = norms.into_iter().flatten().filter_map(move |norm| norm.parameter(name));
+        let linears = mlp.linears_mut().into_iter().filter_map(move |linear| linear.parameter(name));
+        norms.chain(linears).chain(attention.parameter(name))
     }
 
     fn forward(&self, layer: usize, resid_btd: Tensor, mask: &Mask<'_>, hooks: &mut dyn Hooks) -> Result<Tensor> {
         let resid_btd = tap(hooks, HookKind::ResidPre, layer, resid_btd)?;
         let input_btd = normed(&self.attention_in_norm, resid_btd.clone())?;
-        let attn_btd = self.attention.forward(layer, &input_btd, mask, hooks)?;
-        let attn_btd = tap(hooks, HookKind::AttnOut, layer, normed(&self.attention_out_norm, attn_btd)?)?;
+        let attn_btd = normed(&self.attention_out_norm, self.attention.forward(layer, &input_btd, mask, hooks)?)?;
+        let attn_btd = tap(hooks, HookKind::AttnOut, layer, scaled(attn_btd, self.residual_scale)?)?;
         let resid_btd = match self.parallel {
             true => {
                 let mlp_btd = self.mlp(layer, resid_btd.clone(), hooks)?;
@@ -206,25 +155,8 @@ impl Block {
     /// What the MLP adds to the stream that it reads.
     fn mlp(&self, layer: usize, resid_btd: Tensor, hooks: &mut dyn Hooks) -> Result<Tensor> {
         let input_btd = normed(&self.mlp_in_norm, resid_btd)?;
-        let post_btm = match &self.mlp {
-            MlpIn::Plain(up) => {
-                let pre_btm = tap(hooks, HookKind::MlpPre, layer, up.forward(&input_btd)?)?;
-                ops::activate(&pre_btm, self.activation)?
-            }
-            MlpIn::Gated { gate, up } => {
-                let pre_btm = tap(hooks, HookKind::MlpPre, layer, gate.forward(&input_btd)?)?;
-                ops::gated(&pre_btm, &up.forward(&input_btd)?, self.activation)?
-            }
-            MlpIn::GatedFused(both) => {
-                let both = both.forward(&input_btd)?;
-                let width = both.dim(D::Minus1)? / 2;
-                let pre_btm = tap(hooks, HookKind::MlpPre, layer, both.narrow(D::Minus1, 0, width)?)?;
-                ops::gated(&pre_btm, &both.narrow(D::Minus1, width, width)?, self.activation)?
-            }
-        };
-        let post_btm = tap(hooks, HookKind::MlpPost, layer, post_btm)?;
-        let out_btd = normed(&self.mlp_out_norm, self.mlp_out.forward(&post_btm)?)?;
-        tap(hooks, HookKind::MlpOut, layer, out_btd)
+        let out_btd = normed(&self.mlp_out_norm, self.mlp.forward(layer, &input_btd, hooks)?)?;
+        tap(hooks, HookKind::MlpOut, layer, scaled(out_btd, self.residual_scale)?)
     }
 }
 
@@ -238,6 +170,7 @@ pub(crate) struct Decoder {
     blocks: Vec<Block>,
     final_norm: Norm,
     head: Linear,
+    routes: Option<Routes>,
 }
 
 impl Decoder {
@@ -261,6 +194,7 @@ impl Decoder {
             blocks: layout.blocks.iter().map(block).collect::<std::result::Result<_, _>>()?,
             final_norm: Norm::new(&layout.final_norm, architecture, tensors)?,
             head,
+            routes: None,
             architecture: architecture.clone(),
         })
     }
@@ -273,15 +207,75 @@ impl Decoder {
         self.embedding_vd.dtype()
     }
 
-    /// Adds a low-rank update to the linear layer at a module path; false where there is no such layer.
-    pub fn attach(&mut self, module: &str, lora: Lora) -> bool {
-        let linears = self.blocks.iter_mut().flat_map(Block::linears_mut).chain([&mut self.head]);
-        match linears.into_iter().find(|linear| linear.place.module == module) {
-            Some(linear) => {
-                linear.attach(lora);
-                true
+    fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
+        self.blocks.iter_mut().flat_map(Block::linears_mut).chain([&mut self.head])
+    }
+
+    fn linear_mut(&mut self, module: &str) -> std::result::Result<&mut Linear, ModelError> {
+        let missing = || ModelError::AdapterMismatch(format!("the model has no linear layer {module}"));
+        self.linears_mut().find(|linear| linear.place.module == module).ok_or_else(missing)
+    }
+
+    /// Adds a low-rank update to the linear layer at a module path.
+    pub fn attach(&mut self, module: &str, lora: Lora) -> std::result::Result<(), ModelError> {
+        self.linear_mut(module)?.attach(lora)
+    }
+
+    /// Adds one for the rows that choose adapter `number`.
+    pub fn offer(&mut self, number: usize, module: &str, lora: Lora) -> std::result::Result<(), ModelError> {
+        self.linear_mut(module)?.offer(number, lora);
+        Ok(())
+    }
+
+    /// Sets which texts of a batch use which of the offered adapters.
+    pub fn route(&mut self, routes: &Routes) {
+        self.linears_mut().for_each(|linear| linear.route(routes));
+        self.routes = Some(routes.clone());
+    }
+
+    /// Where the rows of a pass are other texts than their own numbers, the decoder in which they use those texts'
+    /// adapters; refuses a batch for which no adapters were chosen.
+    fn routed(&self, batch: usize, spans: Option<&[Span]>) -> Result<Option<Self>> {
+        let Some(routes) = &self.routes else { return Ok(None) };
+        let rows: Vec<usize> = match spans {
+            Some(spans) => spans.iter().map(|span| span.row).collect(),
+            None => (0..batch).collect(),
+        };
+        let beyond = rows.iter().any(|row| *row >= routes.len());
+        if beyond || spans.is_none() && batch != routes.len() {
+            candle_core::bail!("adapters were chosen for {} rows, the batch has {batch}", routes.len());
+        }
+        let own: Routes = Arc::new(rows.iter().map(|row| routes.get(*row).copied().flatten()).collect());
+        if own == *routes {
+            return Ok(None);
+        }
+        let mut routed = self.clone();
+        routed.linears_mut().for_each(|linear| linear.route(&own));
+        routed.routes = None;
+        Ok(Some(routed))
+    }
+
+    /// Puts another tensor in the place of a weight, gain, bias or table; the head keeps its weight when the embedding
+    /// that it is tied to is replaced, and the other way round.
+    pub fn replace(&mut self, layout: &Layout, name: &str, tensor: &Tensor) -> std::result::Result<(), ModelError> {
+        let tables = [
+            Some(&mut self.embedding_vd).filter(|_| layout.embedding.0 == name),
+            self.positions_td.as_mut().filter(|_| layout.positions.as_ref().is_some_and(|(known, ..)| known == name)),
+        ];
+        let blocks = self.blocks.iter_mut().flat_map(|block| block.parameters(name));
+        let ends = [self.final_norm.parameter(name), self.head.parameter(name)];
+        let mut found = false;
+        for place in tables.into_iter().chain(ends).flatten().chain(blocks) {
+            if place.shape() != tensor.shape() {
+                let message = format!("{name} has shape {:?}, the adapter's {:?}", place.dims(), tensor.dims());
+                return Err(ModelError::AdapterMismatch(message));
             }
-            None => false,
+            *place = tensor.clone();
+            found = true;
+        }
+        match found {
+            true => Ok(()),
+            false => Err(ModelError::AdapterMismatch(format!("the model has no tensor {name} to replace"))),
         }
     }
 
@@ -290,6 +284,9 @@ impl Decoder {
         let Pass { start, prefix, keep } = pass;
         let (Start::Tokens(input) | Start::Residual { resid_btd: input, .. }) = start;
         let (batch, tokens) = (input.dim(0)?, input.dim(1)?);
+        if let Some(routed) = self.routed(batch, prefix.map(|prefix| prefix.spans))? {
+            return routed.forward(pass, readout, hooks);
+        }
         let whole = |row| Span { row, start: 0, tokens };
         match prefix {
             Some(prefix) => hooks.begin(prefix.spans),
@@ -320,10 +317,11 @@ impl Decoder {
 
     /// The learned positions of a pass, `[1, t, d]` or `[b, t, d]`.
     fn positions(&self, table_td: &Tensor, tokens: usize, spans: Option<&[Span]>) -> Result<Tensor> {
-        let Some(spans) = spans else { return table_td.narrow(0, 0, tokens)?.unsqueeze(0) };
+        let offset = self.architecture.position_offset;
+        let Some(spans) = spans else { return table_td.narrow(0, offset, tokens)?.unsqueeze(0) };
         // Padding may reach beyond the table; nothing reads it.
         let last = table_td.dim(0)?.saturating_sub(1);
-        let row = |span: &Span| (span.start..span.start + tokens).map(move |at| at.min(last) as u32);
+        let row = |span: &Span| (span.start..span.start + tokens).map(move |at| (offset + at).min(last) as u32);
         let index = Tensor::from_iter(spans.iter().flat_map(row), table_td.device())?;
         table_td.index_select(&index, 0)?.reshape((spans.len(), tokens, ()))
     }
@@ -358,7 +356,15 @@ impl Decoder {
             Readout::Rows(rows) if hooked => select(&normalized, rows, tokens)?,
             _ => normalized,
         };
-        let logits = self.head.forward(&normalized)?;
+        let owners: Vec<usize>;
+        let owners = match readout {
+            Readout::All => Owners::Batch,
+            Readout::Rows(rows) => {
+                owners = rows.iter().map(|(row, _)| *row).collect();
+                Owners::Listed(&owners)
+            }
+        };
+        let logits = scaled(self.head.forward_for(&normalized, owners)?, self.architecture.logit_scale)?;
         match self.architecture.final_softcap {
             Some(cap) => (logits / cap)?.tanh()? * cap,
             None => Ok(logits),

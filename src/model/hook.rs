@@ -2,10 +2,12 @@
 //!
 //! The names and their meaning are TransformerLens': `hook_q` and `hook_k` before any norm of theirs and before
 //! rotation, `hook_z` the weighted values a head before the output projection, `hook_attn_out` and `hook_mlp_out` what
-//! is added to the residual stream, `mlp.hook_pre` before the activation (of the gate, where there is one) and `mlp.hook_post` what the output
-//! projection reads, `ln_final.hook_normalized` for an RMS norm before its gain and for a layer norm after gain and
-//! bias. Shapes: stream points `[b, t, d]`, `q` and `z` `[b, t, h, k]`, `k` and `v` `[b, t, g, k]`, `pattern`
-//! `[b, h, t, t]`, MLP inner points `[b, t, m]`.
+//! is added to the residual stream, `mlp.hook_pre` before the activation (of the gate, where there is one) and
+//! `mlp.hook_post` what the output projection reads, `ln_final.hook_normalized` for an RMS norm before its gain and for
+//! a layer norm after gain and bias. A mixture of experts has `mlp.hook_expert_weights`, the router's softmax over all
+//! experts, in place of `mlp.hook_pre` and `mlp.hook_post`: what is written there decides which experts run, and how
+//! much each counts. Shapes: stream points `[b, t, d]`, `q` and `z` `[b, t, h, k]`, `k` and `v` `[b, t, g, k]`,
+//! `pattern` `[b, h, t, t]`, MLP inner points `[b, t, m]`, expert weights `[b, t, e]`.
 //!
 //! A hook that is not wanted costs one branch; a wanted one that returns its argument costs a reference count.
 
@@ -45,6 +47,8 @@ pub enum HookKind {
     MlpPre,
     /// What the MLP's output projection reads.
     MlpPost,
+    /// The router's softmax over all experts, before the largest are chosen (mixtures of experts alone).
+    ExpertWeights,
     /// What the MLP adds to the stream.
     MlpOut,
     /// Residual stream after a block.
@@ -55,7 +59,7 @@ pub enum HookKind {
 
 impl HookKind {
     /// The kinds that exist once a block, in the order in which a block passes them.
-    pub const BLOCK: [HookKind; 12] = [
+    pub const BLOCK: [HookKind; 13] = [
         HookKind::ResidPre,
         HookKind::Q,
         HookKind::K,
@@ -66,6 +70,7 @@ impl HookKind {
         HookKind::ResidMid,
         HookKind::MlpPre,
         HookKind::MlpPost,
+        HookKind::ExpertWeights,
         HookKind::MlpOut,
         HookKind::ResidPost,
     ];
@@ -84,6 +89,7 @@ impl HookKind {
             HookKind::ResidMid => "hook_resid_mid",
             HookKind::MlpPre => "mlp.hook_pre",
             HookKind::MlpPost => "mlp.hook_post",
+            HookKind::ExpertWeights => "mlp.hook_expert_weights",
             HookKind::MlpOut => "hook_mlp_out",
             HookKind::ResidPost => "hook_resid_post",
             HookKind::FinalNormalized => "ln_final.hook_normalized",

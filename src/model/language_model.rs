@@ -284,11 +284,30 @@ impl LanguageModel {
     pub fn with_adapter(&self, adapter: &Adapter) -> Result<Self, ModelError> {
         let mut adapted = self.clone();
         for (module, lora) in adapter.updates(&self.linear_modules())? {
-            if !adapted.decoder.attach(&module, lora) {
-                return Err(ModelError::AdapterMismatch(format!("the model has no linear layer {module}")));
-            }
+            adapted.decoder.attach(module, lora.clone())?;
+        }
+        for (name, tensor) in adapter.replaced() {
+            adapted.decoder.replace(&self.shared.layout, name, tensor)?;
         }
         Ok(adapted)
+    }
+
+    pub(crate) fn decoder_mut(&mut self) -> &mut Decoder {
+        &mut self.decoder
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.shared.layout
+    }
+
+    /// The same architecture and tokenizer with other weights, under a digest of their own.
+    pub(crate) fn with_tensors(
+        &self,
+        tensors: BTreeMap<String, Tensor>,
+        architecture: Architecture,
+        layout: Layout,
+    ) -> Result<Self, ModelError> {
+        Self::assemble(Blueprint { architecture, layout }, tensors, self.shared.tokenizer.clone())
     }
 }
 

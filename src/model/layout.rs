@@ -35,12 +35,24 @@ impl LinearPlace {
     }
 }
 
-/// One norm in the checkpoint.
+/// One norm in the checkpoint: a gain, and a bias in some families.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NormPlace {
     pub module: String,
     pub width: usize,
     pub bias: bool,
+    /// Where each head has a gain of its own, their number.
+    pub heads: Option<usize>,
+}
+
+impl NormPlace {
+    pub fn new(module: impl Into<String>, width: usize, bias: bool) -> Self {
+        Self { module: module.into(), width, bias, heads: None }
+    }
+
+    fn shape(&self) -> Vec<usize> {
+        self.heads.into_iter().chain([self.width]).collect()
+    }
 }
 
 /// Where queries, keys and values come from.
@@ -60,19 +72,43 @@ pub(crate) enum AttentionInput {
 pub(crate) enum FusedOrder {
     /// All queries, all keys, all values.
     Blocks,
-    /// Query, key and value of the first head, then of the second, and so on.
-    Heads,
+    /// The queries that read the first key head, that key and its value; then those of the second, and so on.
+    Groups,
 }
 
-/// Where the MLP's inner activation comes from.
+/// The weights of an MLP.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum MlpInput {
-    /// act(up x).
-    Plain(LinearPlace),
-    /// act(gate x) · up x.
-    Gated { gate: LinearPlace, up: LinearPlace },
+pub(crate) enum MlpLayout {
+    /// down act(up x).
+    Plain { up: LinearPlace, down: LinearPlace },
+    /// down (act(gate x) · up x).
+    Gated { gate: LinearPlace, up: LinearPlace, down: LinearPlace },
     /// The same with one projection, all gates before all ups.
-    GatedFused(LinearPlace),
+    GatedFused { gate_up: LinearPlace, down: LinearPlace },
+    /// Gated MLPs of which a router chooses some for each token.
+    Experts { router: LinearPlace, experts: Vec<ExpertLayout> },
+}
+
+/// The weights of one expert: down (act(gate x) · up x).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ExpertLayout {
+    pub gate: LinearPlace,
+    pub up: LinearPlace,
+    pub down: LinearPlace,
+}
+
+impl MlpLayout {
+    fn linears(&self) -> Vec<&LinearPlace> {
+        match self {
+            MlpLayout::Plain { up, down } => vec![up, down],
+            MlpLayout::Gated { gate, up, down } => vec![gate, up, down],
+            MlpLayout::GatedFused { gate_up, down } => vec![gate_up, down],
+            MlpLayout::Experts { router, experts } => {
+                let experts = experts.iter().flat_map(|ExpertLayout { gate, up, down }| [gate, up, down]);
+                [router].into_iter().chain(experts).collect()
+            }
+        }
+    }
 }
 
 /// The weights of one block. A norm that a family does not have is `None`, which is also how pre-, post- and
@@ -87,8 +123,7 @@ pub(crate) struct BlockLayout {
     pub q_norm: Option<NormPlace>,
     pub k_norm: Option<NormPlace>,
     pub attention_out: LinearPlace,
-    pub mlp: MlpInput,
-    pub mlp_out: LinearPlace,
+    pub mlp: MlpLayout,
 }
 
 /// The weights of one model.
@@ -110,6 +145,26 @@ pub(crate) struct Layout {
 }
 
 impl BlockLayout {
+    /// A block with norms before attention and MLP, the two alike where they run side by side on one norm's output.
+    pub fn pre_norm(
+        [attention_in, mlp_in]: [NormPlace; 2],
+        attention: AttentionInput,
+        attention_out: LinearPlace,
+        mlp: MlpLayout,
+    ) -> Self {
+        Self {
+            attention_in_norm: Some(attention_in),
+            attention_out_norm: None,
+            mlp_in_norm: Some(mlp_in),
+            mlp_out_norm: None,
+            attention,
+            q_norm: None,
+            k_norm: None,
+            attention_out,
+            mlp,
+        }
+    }
+
     /// The block's linear layers, in the order of the pass.
     pub fn linears(&self) -> Vec<&LinearPlace> {
         let mut places = match &self.attention {
@@ -117,11 +172,7 @@ impl BlockLayout {
             AttentionInput::Fused(qkv, _) => vec![qkv],
         };
         places.push(&self.attention_out);
-        match &self.mlp {
-            MlpInput::Plain(up) | MlpInput::GatedFused(up) => places.push(up),
-            MlpInput::Gated { gate, up } => places.extend([gate, up]),
-        }
-        places.push(&self.mlp_out);
+        places.extend(self.mlp.linears());
         places
     }
 
@@ -147,7 +198,7 @@ impl Layout {
         }
         let norms = self.blocks.iter().flat_map(BlockLayout::norms).chain([&self.final_norm]);
         for norm in norms {
-            shapes.insert(format!("{}.weight", norm.module), vec![norm.width]);
+            shapes.insert(format!("{}.weight", norm.module), norm.shape());
             if norm.bias {
                 shapes.insert(format!("{}.bias", norm.module), vec![norm.width]);
             }

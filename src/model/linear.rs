@@ -1,6 +1,8 @@
-//! A linear layer with its low-rank adapters: y = W x + b + Σ s·B(A x).
+//! A linear layer with its low-rank adapters: y = W x + b + Σ s·B(A x), or y = m/‖W + s·BA‖ · (W x + s·B(A x)) + b for
+//! a weight-decomposed one. Adapters apply to every row of a batch, or each to the rows that ask for it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
@@ -8,12 +10,34 @@ use super::error::ModelError;
 use super::layout::{LinearPlace, named};
 use crate::ops::{self, FrozenWeight, WeightLayout};
 
-/// One adapter of one layer. `a: [r, in]`, `b: [out, r]`; both may be variables.
+/// One adapter of one layer. `a: [r, in]`, `b: [out, r]`; all may be variables.
 #[derive(Debug, Clone)]
 pub(crate) struct Lora {
     pub a: Tensor,
     pub b: Tensor,
     pub scale: f64,
+    /// The length of each output's row of weights, `[out]`, where it is learned apart from the direction (DoRA).
+    pub magnitude: Option<Tensor>,
+}
+
+impl Lora {
+    /// s·B(A x).
+    fn update(&self, x: &Tensor) -> Result<Tensor> {
+        let low = ops::linear(x, &self.a, None, WeightLayout::OutIn)?;
+        ops::linear(&(low * self.scale)?, &self.b, None, WeightLayout::OutIn)
+    }
+}
+
+/// Which adapter the rows of a batch use, by number; none is the base.
+pub(crate) type Routes = Arc<Vec<Option<usize>>>;
+
+/// Which batch row each row of a layer's input belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Owners<'a> {
+    /// The input's first dimension is the batch.
+    Batch,
+    /// Row i of the input belongs to the listed batch row.
+    Listed(&'a [usize]),
 }
 
 /// A linear layer of the decoder.
@@ -23,6 +47,9 @@ pub(crate) struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
     adapters: Vec<Lora>,
+    /// Adapters that rows choose, by number, and the choice of the present batch.
+    choices: BTreeMap<usize, Lora>,
+    routes: Option<Routes>,
 }
 
 impl Linear {
@@ -41,25 +68,116 @@ impl Linear {
             true => Some(named(tensors, &format!("{}.bias", place.module))?),
             false => None,
         };
-        Ok(Self { place: place.clone(), weight, bias, adapters: Vec::new() })
+        let place = place.clone();
+        Ok(Self { place, weight, bias, adapters: Vec::new(), choices: BTreeMap::new(), routes: None })
     }
 
-    pub fn attach(&mut self, lora: Lora) {
-        self.adapters.push(lora);
-    }
-
-    /// `x: [.., in]` → `[.., out]`.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let layout = self.place.layout;
-        let Some((first, others)) = self.adapters.split_first() else {
-            return ops::linear(x, &self.weight, self.bias.as_ref(), layout);
-        };
-        let frozen = FrozenWeight { weight: &self.weight, bias: self.bias.as_ref(), layout };
-        let mut y = ops::lora_linear(x, frozen, &first.a, &first.b, first.scale)?;
-        for Lora { a, b, scale } in others {
-            let low = ops::linear(x, a, None, WeightLayout::OutIn)?;
-            y = (y + ops::linear(&(low * *scale)?, b, None, WeightLayout::OutIn)?)?;
+    /// The weight or bias that is called `name`.
+    pub fn parameter(&mut self, name: &str) -> Option<&mut Tensor> {
+        match name.strip_prefix(self.place.module.as_str())? {
+            ".weight" => Some(&mut self.weight),
+            ".bias" => self.bias.as_mut(),
+            _ => None,
         }
-        Ok(y)
     }
+
+    /// Adds an adapter for every row. A weight-decomposed one has the layer to itself, since it rescales the weight.
+    pub fn attach(&mut self, lora: Lora) -> std::result::Result<(), ModelError> {
+        let decomposed = lora.magnitude.is_some() || self.adapters.iter().any(|other| other.magnitude.is_some());
+        if decomposed && !self.adapters.is_empty() {
+            let message = format!("{}: a weight-decomposed adapter shares a layer with no other", self.place.module);
+            return Err(ModelError::AdapterMismatch(message));
+        }
+        self.adapters.push(lora);
+        Ok(())
+    }
+
+    /// Adds an adapter for the rows that choose `number`.
+    pub fn offer(&mut self, number: usize, lora: Lora) {
+        self.choices.insert(number, lora);
+    }
+
+    /// Sets which rows use which of the offered adapters.
+    pub fn route(&mut self, routes: &Routes) {
+        self.routes = Some(routes.clone());
+    }
+
+    /// `x: [b, .., in]` → `[b, .., out]`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_for(x, Owners::Batch)
+    }
+
+    /// The same where the rows of `x` belong to other batch rows than their own number.
+    pub fn forward_for(&self, x: &Tensor, owners: Owners<'_>) -> Result<Tensor> {
+        let layout = self.place.layout;
+        let frozen = FrozenWeight { weight: &self.weight, bias: self.bias.as_ref(), layout };
+        let y = match self.adapters.split_first() {
+            None => ops::linear(x, &self.weight, self.bias.as_ref(), layout)?,
+            Some((Lora { magnitude: Some(magnitude), a, b, scale }, _)) => {
+                let y = ops::lora_linear(x, FrozenWeight { bias: None, ..frozen }, a, b, *scale)?;
+                let y = y.broadcast_mul(&self.stretch(a, b, *scale, magnitude)?)?;
+                match &self.bias {
+                    Some(bias) => y.broadcast_add(bias)?,
+                    None => y,
+                }
+            }
+            Some((first, others)) => {
+                let mut y = ops::lora_linear(x, frozen, &first.a, &first.b, first.scale)?;
+                for other in others {
+                    y = (y + other.update(x)?)?;
+                }
+                y
+            }
+        };
+        match &self.routes {
+            Some(routes) if !self.choices.is_empty() => self.routed(x, y, routes, owners),
+            _ => Ok(y),
+        }
+    }
+
+    /// m / ‖W + s·BA‖, row by row. As in the method's paper (section 4.3) the length counts as a constant in training.
+    fn stretch(&self, a: &Tensor, b: &Tensor, scale: f64, magnitude: &Tensor) -> Result<Tensor> {
+        magnitude / merged(&self.weight, self.place.layout, a, b, scale)?.sqr()?.sum(1)?.sqrt()?
+    }
+
+    /// The base's result, with the updates of the rows that chose an adapter.
+    fn routed(&self, x: &Tensor, y: Tensor, routes: &Routes, owners: Owners<'_>) -> Result<Tensor> {
+        let mut out = y;
+        for (number, lora) in &self.choices {
+            let chose = |owner: usize| routes.get(owner).copied().flatten() == Some(*number);
+            let rows: Vec<u32> = match owners {
+                Owners::Batch => (0..x.dim(0)?).filter(|row| chose(*row)).map(|row| row as u32).collect(),
+                Owners::Listed(owners) => {
+                    (0u32..).zip(owners).filter(|(_, owner)| chose(**owner)).map(|(row, _)| row).collect()
+                }
+            };
+            if rows.is_empty() {
+                continue;
+            }
+            let count = rows.len();
+            let rows = Tensor::from_vec(rows, count, x.device())?;
+            let mut update = lora.update(&x.index_select(&rows, 0)?)?;
+            if let Some(magnitude) = &lora.magnitude {
+                let plain = out.index_select(&rows, 0)?;
+                let plain = match &self.bias {
+                    Some(bias) => plain.broadcast_sub(bias)?,
+                    None => plain,
+                };
+                let stretch = self.stretch(&lora.a, &lora.b, lora.scale, magnitude)?;
+                update = ((&plain + update)?.broadcast_mul(&stretch)? - plain)?;
+            }
+            out = out.index_add(&rows, &update, 0)?;
+        }
+        Ok(out)
+    }
+}
+
+/// W + s·BA as `[out, in]`, without a gradient.
+pub(crate) fn merged(weight: &Tensor, layout: WeightLayout, a: &Tensor, b: &Tensor, scale: f64) -> Result<Tensor> {
+    let weight = match layout {
+        WeightLayout::OutIn => weight.detach(),
+        WeightLayout::InOut => weight.detach().t()?,
+    };
+    let update = (b.detach().matmul(&a.detach())? * scale)?;
+    weight.to_dtype(update.dtype())? + update
 }

@@ -1,5 +1,6 @@
 //! Rotary position tables, computed as the reference does: frequencies, angles and their cosines in single precision.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Mutex;
 
@@ -8,13 +9,16 @@ use serde::Serialize;
 
 use crate::ops::Span;
 
-/// A rotary embedding: channel i of the first half is turned with channel i of the second by position · frequency i.
+/// A rotary embedding: channel pair i is turned by position · frequency i.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Rotary {
     /// One frequency (radians a position) for each channel pair; channels beyond twice their number are not turned.
     pub frequencies: Vec<f32>,
     /// The frequencies of sequences longer than `long_from`, where they differ.
     pub long: Option<LongRotary>,
+    /// How frequencies follow the length of sequences beyond the trained one, where they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dynamic: Option<DynamicRotary>,
     /// What cosine and sine are multiplied by.
     pub scale: f32,
 }
@@ -28,11 +32,52 @@ pub struct LongRotary {
     pub frequencies: Vec<f32>,
 }
 
+/// A base that grows with the sequence ("NTK-aware" scaling): in a sequence of n > `from` tokens it is
+/// base · (factor·n/from − (factor − 1))^(dims/(dims − 2)).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DynamicRotary {
+    /// Sequences longer than this stretch the base.
+    pub from: usize,
+    /// The factor.
+    pub factor: f64,
+    /// The base of shorter sequences.
+    pub base: f64,
+}
+
+/// frequency i = base^(−2i/dims).
+fn powers(base: f64, dims: usize) -> Vec<f32> {
+    let frequency = |i: usize| 1.0 / (base as f32).powf(2.0 * i as f32 / dims as f32);
+    (0..dims / 2).map(frequency).collect()
+}
+
 impl Rotary {
     /// The plain form: frequency i = base^(−2i/dims).
     pub fn plain(base: f64, dims: usize) -> Self {
-        let frequency = |i: usize| 1.0 / (base as f32).powf(2.0 * i as f32 / dims as f32);
-        Self { frequencies: (0..dims / 2).map(frequency).collect(), long: None, scale: 1.0 }
+        Self { frequencies: powers(base, dims), long: None, dynamic: None, scale: 1.0 }
+    }
+
+    /// Frequencies that follow the sequence's length beyond `from` tokens.
+    pub fn dynamic(self, base: f64, factor: f64, from: usize) -> Self {
+        Self { dynamic: Some(DynamicRotary { from, factor, base }), ..self }
+    }
+
+    /// YaRN: frequencies that turn often within the trained length are kept, those that turn less than once divided by
+    /// the factor, and those between interpolated by channel; cosines and sines are multiplied by `scale`.
+    pub fn yarn(self, base: f64, scaling: YarnScaling) -> Self {
+        let YarnScaling { factor, beta_fast, beta_slow, original, truncate, scale } = scaling;
+        let pairs = self.frequencies.len();
+        let dims = 2 * pairs;
+        // The channel whose frequency turns this many times within the trained length.
+        let channel = |turns: f64| dims as f64 * (original / (turns * std::f64::consts::TAU)).ln() / (2.0 * base.ln());
+        let (low, high) = (channel(beta_fast), channel(beta_slow));
+        let (low, high) = if truncate { (low.floor(), high.ceil()) } else { (low, high) };
+        let (low, high) = (low.max(0.0), high.min(dims as f64 - 1.0));
+        let high = if low == high { high + 0.001 } else { high };
+        let frequencies = self.frequencies.iter().enumerate().map(|(i, frequency)| {
+            let ramp = ((i as f32 - low as f32) / (high - low) as f32).clamp(0.0, 1.0);
+            frequency / factor as f32 * ramp + frequency * (1.0 - ramp)
+        });
+        Self { frequencies: frequencies.collect(), scale: scale as f32, ..self }
     }
 
     /// Every frequency divided by `factor` (position interpolation).
@@ -63,23 +108,56 @@ impl Rotary {
     pub fn long(self, short: &[f64], long: &[f64], original: usize, scale: f64) -> Self {
         let divided = |by: &[f64]| self.frequencies.iter().zip(by).map(|(f, by)| f / *by as f32).collect();
         let long = LongRotary { from: original, frequencies: divided(long) };
-        Self { frequencies: divided(short), long: Some(long), scale: scale as f32 }
+        Self { frequencies: divided(short), long: Some(long), scale: scale as f32, ..self }
     }
 
-    /// Whether sequences of these two lengths are turned alike, so that keys of the one serve the other.
-    pub(crate) fn alike(&self, one: usize, other: usize) -> bool {
-        self.long.as_ref().is_none_or(|long| (one > long.from) == (other > long.from))
+    /// The frequencies that hold in a sequence of this many tokens.
+    fn frequencies_of(&self, tokens: usize) -> Cow<'_, [f32]> {
+        if let Some(long) = self.long.as_ref().filter(|long| tokens > long.from) {
+            return Cow::Borrowed(&long.frequencies);
+        }
+        let Some(DynamicRotary { from, factor, base }) = self.dynamic.as_ref().filter(|dynamic| tokens > dynamic.from)
+        else {
+            return Cow::Borrowed(&self.frequencies);
+        };
+        let dims = 2 * self.frequencies.len();
+        let stretch = factor * tokens as f64 / *from as f64 - (factor - 1.0);
+        Cow::Owned(powers(base * stretch.powf(dims as f64 / (dims as f64 - 2.0)), dims))
+    }
+
+    /// Sequences of the same class share their frequencies.
+    pub fn length_class(&self, tokens: usize) -> usize {
+        match (&self.long, &self.dynamic) {
+            (Some(long), _) => usize::from(tokens > long.from),
+            (None, Some(dynamic)) => tokens.max(dynamic.from),
+            (None, None) => 0,
+        }
     }
 
     /// Cosines and sines of `positions` of a sequence of `length` tokens, each `[positions, pairs]`.
     fn values(&self, positions: Range<usize>, length: usize) -> (Vec<f32>, Vec<f32>) {
-        let frequencies = match &self.long {
-            Some(long) if length > long.from => &long.frequencies,
-            _ => &self.frequencies,
-        };
+        let frequencies = self.frequencies_of(length);
+        let frequencies = &frequencies;
         let angles = positions.flat_map(|position| frequencies.iter().map(move |f| f64::from(position as f32 * f)));
         angles.map(|angle| (angle.cos() as f32 * self.scale, angle.sin() as f32 * self.scale)).unzip()
     }
+}
+
+/// The fields of YaRN's rotary scaling.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct YarnScaling {
+    /// What low frequencies are divided by.
+    pub factor: f64,
+    /// Frequencies that turn more often than this within the trained length are kept.
+    pub beta_fast: f64,
+    /// Frequencies that turn less often are divided by the factor.
+    pub beta_slow: f64,
+    /// The trained length.
+    pub original: f64,
+    /// Whether the bounds are rounded to whole channels.
+    pub truncate: bool,
+    /// What cosine and sine are multiplied by.
+    pub scale: f64,
 }
 
 /// The fields of Llama 3's rotary scaling.
@@ -135,8 +213,9 @@ impl RotaryTables {
         Ok((table(cos)?, table(sin)?))
     }
 
+    /// Whether sequences of these two lengths are turned alike, so that keys of the one serve the other.
     pub fn alike(&self, one: usize, other: usize) -> bool {
-        self.rotary.alike(one, other)
+        self.rotary.length_class(one) == self.rotary.length_class(other)
     }
 }
 

@@ -8,12 +8,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use candle_core::Tensor;
-
+use super::bank::AdapterBank;
 use super::decoder::Readout;
 use super::error::ModelError;
-use super::hook::{Hooks, NoHooks};
+use super::hook::NoHooks;
 use super::language_model::LanguageModel;
+use super::targets::{Reads, Row, batch};
 use super::text::{Special, TextTokenizer};
 use crate::base::Progress;
 use crate::ops;
@@ -69,130 +69,6 @@ fn split_without_context(tokenizer: &TextTokenizer, continuation: &str) -> Resul
     Ok(ScoreRequest { context: vec![prefix], continuation })
 }
 
-/// One row to run: its tokens, and which tokens are predicted where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    /// The tokens that are run.
-    pub ids: Vec<u32>,
-    /// (position whose logits predict, predicted token).
-    pub targets: Vec<(usize, u32)>,
-}
-
-/// A batch of token ids, padded at the right with token 0.
-fn batch(model: &LanguageModel, rows: &[&[u32]]) -> Result<Tensor, ModelError> {
-    let tokens = rows.iter().map(|ids| ids.len()).max().unwrap_or(0);
-    let vocab = model.architecture().vocab_size;
-    let mut ids = vec![0u32; rows.len() * tokens];
-    for (row, padded) in rows.iter().zip(ids.chunks_mut(tokens.max(1))) {
-        if let Some(id) = row.iter().find(|id| **id as usize >= vocab) {
-            return Err(ModelError::Request(format!("token {id} is not in the vocabulary of {vocab}")));
-        }
-        if row.is_empty() {
-            return Err(ModelError::Request("a row without tokens".into()));
-        }
-        padded.iter_mut().zip(*row).for_each(|(slot, id)| *slot = *id);
-    }
-    Ok(Tensor::from_vec(ids, (rows.len(), tokens), model.device())?)
-}
-
-/// Positions to read out, each once, however many tokens are wanted there.
-#[derive(Default)]
-struct Reads {
-    positions: Vec<(usize, usize)>,
-    index: BTreeMap<(usize, usize), usize>,
-}
-
-impl Reads {
-    /// The number under which (row, position) is read out.
-    fn at(&mut self, row: usize, position: usize) -> usize {
-        *self.index.entry((row, position)).or_insert_with(|| {
-            self.positions.push((row, position));
-            self.positions.len() - 1
-        })
-    }
-}
-
-/// Runs the rows as one batch and returns ln p of every target, rows in order and targets in order within a row:
-/// `[total targets]`, f32. Differentiable where anything is tracked. Hooks see row i of `rows` as row i of the batch.
-pub fn target_logprobs(model: &LanguageModel, rows: &[Row], hooks: &mut dyn Hooks) -> Result<Tensor, ModelError> {
-    let ids: Vec<&[u32]> = rows.iter().map(|row| row.ids.as_slice()).collect();
-    let mut reads = Reads::default();
-    let mut picks = Vec::new();
-    for (number, row) in rows.iter().enumerate() {
-        for &(position, token) in &row.targets {
-            if position >= row.ids.len() {
-                let message = format!("target position {position} in a row of {} tokens", row.ids.len());
-                return Err(ModelError::Request(message));
-            }
-            picks.push((reads.at(number, position), token));
-        }
-    }
-    let logits = model.forward(&batch(model, &ids)?, Readout::Rows(&reads.positions), hooks)?;
-    Ok(ops::logprobs_at(&logits, &picks)?)
-}
-
-/// One prompt and its answers, laid out as rows: one row with one target an answer where every answer is one token,
-/// else one row an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnswerRows {
-    /// The rows to run.
-    pub rows: Vec<Row>,
-    answers: usize,
-}
-
-impl AnswerRows {
-    /// The rows of a prompt's answers.
-    pub fn new(prompt_ids: &[u32], answers: &[Vec<u32>]) -> Self {
-        let last = prompt_ids.len().saturating_sub(1);
-        if answers.iter().all(|answer| answer.len() == 1) {
-            let targets = answers.iter().flatten().map(|token| (last, *token)).collect();
-            return Self { rows: vec![Row { ids: prompt_ids.to_vec(), targets }], answers: answers.len() };
-        }
-        let row = |answer: &Vec<u32>| {
-            let targets = answer.iter().enumerate().map(|(offset, token)| (last + offset, *token)).collect();
-            let run = answer.iter().take(answer.len().saturating_sub(1));
-            Row { ids: prompt_ids.iter().chain(run).copied().collect(), targets }
-        };
-        Self { rows: answers.iter().map(row).collect(), answers: answers.len() }
-    }
-
-    /// Number of answers.
-    pub fn answers(&self) -> usize {
-        self.answers
-    }
-}
-
-/// Log-likelihoods of every prompt's answers, `[answers]` a prompt, all prompts run as one batch. Differentiable where
-/// anything is tracked. Hooks see the prompts' rows one prompt after another.
-pub fn answer_loglikelihoods(
-    model: &LanguageModel,
-    prompts: &[AnswerRows],
-    hooks: &mut dyn Hooks,
-) -> Result<Vec<Tensor>, ModelError> {
-    let rows: Vec<Row> = prompts.iter().flat_map(|prompt| prompt.rows.iter().cloned()).collect();
-    if rows.is_empty() {
-        return Ok(Vec::new());
-    }
-    let logprobs = target_logprobs(model, &rows, hooks)?;
-    let mut start = 0;
-    let mut results = Vec::with_capacity(prompts.len());
-    for prompt in prompts {
-        let mut take = |targets: usize| {
-            let part = logprobs.narrow(0, start, targets);
-            start += targets;
-            part
-        };
-        results.push(match prompt.rows.as_slice() {
-            [row] if row.targets.len() == prompt.answers => take(prompt.answers)?,
-            rows => {
-                let sums = rows.iter().map(|row| take(row.targets.len())?.sum_all());
-                Tensor::stack(&sums.collect::<candle_core::Result<Vec<_>>>()?, 0)?
-            }
-        });
-    }
-    Ok(results)
-}
-
 /// A prompt in tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenizedPrompt {
@@ -242,26 +118,58 @@ pub fn score(
     batch_tokens: usize,
     progress: &dyn Progress,
 ) -> Result<Vec<Score>, ModelError> {
-    let limit = model.architecture().max_positions;
-    let mut shared: BTreeMap<Vec<u32>, Vec<Asked>> = BTreeMap::new();
-    for (request, asked) in requests.iter().enumerate() {
-        let Row { ids, targets } = windowed(asked, limit)?;
-        shared.entry(ids).or_default().push(Asked { request, targets });
+    let choices = requests.iter().map(|request| (None, request));
+    score_rows(model, choices, batch_tokens, progress, &|_| Ok(model.clone()))
+}
+
+/// Scores requests as [`score`] does, each with the adapter of the bank that it names or with the base alone. Requests
+/// with different adapters share batches.
+pub fn score_with_adapters(
+    bank: &AdapterBank,
+    requests: &[(Option<&str>, ScoreRequest)],
+    batch_tokens: usize,
+    progress: &dyn Progress,
+) -> Result<Vec<Score>, ModelError> {
+    let choices = requests.iter().map(|(adapter, request)| (*adapter, request));
+    score_rows(bank.base(), choices, batch_tokens, progress, &|chosen| bank.rows(chosen))
+}
+
+/// Makes the model whose rows go through these adapters.
+type Choose<'a> = &'a dyn Fn(&[Option<&str>]) -> Result<LanguageModel, ModelError>;
+
+/// Scores requests by the model that `choose` makes for the adapters of a batch's rows.
+fn score_rows<'a>(
+    base: &LanguageModel,
+    requests: impl ExactSizeIterator<Item = (Option<&'a str>, &'a ScoreRequest)>,
+    batch_tokens: usize,
+    progress: &dyn Progress,
+    choose: Choose<'_>,
+) -> Result<Vec<Score>, ModelError> {
+    let architecture = base.architecture();
+    let count = requests.len();
+    let mut shared: BTreeMap<_, Vec<Asked>> = BTreeMap::new();
+    for (request, (adapter, asked)) in requests.enumerate() {
+        let Row { ids, targets } = windowed(asked, architecture.max_positions)?;
+        shared.entry((ids, adapter)).or_default().push(Asked { request, targets });
     }
-    let mut rows: Vec<_> = shared.into_iter().collect();
-    rows.sort_by_key(|(ids, _)| std::cmp::Reverse(ids.len()));
+    let row = |((ids, adapter), asked)| SharedRow { ids, adapter, asked };
+    let mut rows: Vec<_> = shared.into_iter().map(row).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.ids.len()));
     let empty = Score { loglikelihood: 0.0, is_greedy: true, num_tokens: 0 };
-    let mut scores = vec![empty; requests.len()];
-    progress.start("score", requests.len() as u64);
+    let mut scores = vec![empty; count];
+    progress.start("score", count as u64);
     let mut rest = rows.as_slice();
-    while let Some((longest, _)) = rest.first() {
+    while let Some(SharedRow { ids: longest, .. }) = rest.first() {
         if progress.cancelled() {
             return Err(ModelError::Interrupted);
         }
-        let size = (batch_tokens / longest.len().max(1)).clamp(1, rest.len());
+        let class = architecture.length_class(longest.len());
+        let alike = rest.iter().take_while(|row| architecture.length_class(row.ids.len()) == class).count();
+        let size = (batch_tokens / longest.len().max(1)).clamp(1, alike);
         let (now, later) = rest.split_at(size);
-        score_batch(model, now, &mut scores)?;
-        progress.advance(now.iter().map(|(_, asked)| asked.len() as u64).sum());
+        let chosen: Vec<_> = now.iter().map(|row| row.adapter).collect();
+        score_batch(&choose(&chosen)?, now, &mut scores)?;
+        progress.advance(now.iter().map(|row| row.asked.len() as u64).sum());
         rest = later;
     }
     progress.finish();
@@ -275,11 +183,18 @@ struct Asked {
     targets: Vec<(usize, u32)>,
 }
 
-fn score_batch(model: &LanguageModel, rows: &[(Vec<u32>, Vec<Asked>)], scores: &mut [Score]) -> Result<(), ModelError> {
-    let ids: Vec<&[u32]> = rows.iter().map(|(ids, _)| ids.as_slice()).collect();
+/// Tokens that run once for every request that wants something of them.
+struct SharedRow<'a> {
+    ids: Vec<u32>,
+    adapter: Option<&'a str>,
+    asked: Vec<Asked>,
+}
+
+fn score_batch(model: &LanguageModel, rows: &[SharedRow<'_>], scores: &mut [Score]) -> Result<(), ModelError> {
+    let ids: Vec<&[u32]> = rows.iter().map(|row| row.ids.as_slice()).collect();
     let mut reads = Reads::default();
     let (mut picks, mut owners) = (Vec::new(), Vec::new());
-    for (row, (_, asked)) in rows.iter().enumerate() {
+    for (row, SharedRow { asked, .. }) in rows.iter().enumerate() {
         for Asked { request, targets } in asked {
             picks.extend(targets.iter().map(|&(position, token)| (reads.at(row, position), token)));
             owners.extend(std::iter::repeat_n(*request, targets.len()));

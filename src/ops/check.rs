@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor, Var};
 
-use super::{Activation, Attending, CausalMask, FrozenWeight, WeightLayout, composed};
+use super::{Activation, Attending, CausalMask, FrozenWeight, Pairing, WeightLayout, composed};
 use crate::base::Seed;
 use crate::base::seed::normal;
 
@@ -182,8 +182,11 @@ fn rotation() {
         let x = random("x", &[3, 17, heads, width]);
         let angles = random("angles", &[17, pairs]);
         let (cos, sin) = (angles.cos().expect("cos"), angles.sin().expect("sin"));
-        let ours: Operation<'_> = &|t| super::rotate(&t[0], &cos, &sin);
-        check("rotate", &[x], ours, &|t| composed::rotate(&t[0], &cos, &sin));
+        for pairing in [Pairing::Halves, Pairing::Neighbours] {
+            let ours: Operation<'_> = &|t| super::rotate(&t[0], &cos, &sin, pairing);
+            let oracle: Operation<'_> = &|t| composed::rotate(&t[0], &cos, &sin, pairing);
+            check(&format!("rotate {pairing:?}"), std::slice::from_ref(&x), ours, oracle);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use candle_core::{D, DType, Device, Result, Tensor};
 
-use super::{Activation, CausalMask, WeightLayout};
+use super::{Activation, CausalMask, Pairing, WeightLayout};
 
 /// y = x Wᵀ + b for `x: [.., in]`.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: WeightLayout) -> Result<Tensor> {
@@ -69,7 +69,11 @@ pub fn masked_softmax(scores: &Tensor, scale: f64, hidden: &Tensor, softcap: Opt
         Some(cap) => ((scores / cap)?.tanh()? * cap)?,
         None => scores,
     };
-    let scores = scores.broadcast_add(&hidden.to_dtype(scores.dtype())?)?;
+    softmax(&scores.broadcast_add(&hidden.to_dtype(scores.dtype())?)?)
+}
+
+/// Softmax over the last dimension.
+pub fn softmax(scores: &Tensor) -> Result<Tensor> {
     let top = scores.max_keepdim(D::Minus1)?.detach();
     let weights = scores.broadcast_sub(&top)?.exp()?;
     weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)
@@ -86,21 +90,34 @@ fn hidden_scores(queries: usize, keys: usize, mask: CausalMask, device: &Device)
     Tensor::from_vec(values, (queries, keys), device)
 }
 
-/// Rotary embedding of the first `2·r` channels of `x: [b, t, h, k]` by `cos, sin: [t, r]`, or
-/// `[b, t, r]` where rows differ; channel i pairs with i + r.
-pub fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
-    let (half, width) = (cos.dim(D::Minus1)?, x.dim(D::Minus1)?);
+/// Rotary embedding of the first `2·r` channels of `x: [b, t, h, k]` by `cos, sin: [t, r]`, or `[b, t, r]` where rows
+/// differ, paired as told.
+pub fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, pairing: Pairing) -> Result<Tensor> {
+    let (pairs, width) = (cos.dim(D::Minus1)?, x.dim(D::Minus1)?);
     let cos = cos.unsqueeze(cos.rank() - 1)?;
     let sin = sin.unsqueeze(sin.rank() - 1)?;
-    let first = x.narrow(D::Minus1, 0, half)?;
-    let second = x.narrow(D::Minus1, half, half)?;
-    let turned_first = (first.broadcast_mul(&cos)? - second.broadcast_mul(&sin)?)?;
-    let turned_second = (second.broadcast_mul(&cos)? + first.broadcast_mul(&sin)?)?;
-    if 2 * half == width {
-        return Tensor::cat(&[turned_first, turned_second], D::Minus1);
+    let turn = |first: &Tensor, second: &Tensor| {
+        let turned_first = (first.broadcast_mul(&cos)? - second.broadcast_mul(&sin)?)?;
+        let turned_second = (second.broadcast_mul(&cos)? + first.broadcast_mul(&sin)?)?;
+        Ok::<_, candle_core::Error>((turned_first, turned_second))
+    };
+    let turned = match pairing {
+        Pairing::Halves => {
+            let (first, second) = turn(&x.narrow(D::Minus1, 0, pairs)?, &x.narrow(D::Minus1, pairs, pairs)?)?;
+            Tensor::cat(&[first, second], D::Minus1)?
+        }
+        Pairing::Neighbours => {
+            let (batch, tokens, heads, _) = x.dims4()?;
+            let paired = x.narrow(D::Minus1, 0, 2 * pairs)?.reshape((batch, tokens, heads, pairs, 2))?;
+            let channel = |index| paired.narrow(D::Minus1, index, 1)?.squeeze(D::Minus1);
+            let (first, second) = turn(&channel(0)?, &channel(1)?)?;
+            Tensor::stack(&[first, second], D::Minus1)?.flatten_from(3)?
+        }
+    };
+    match width - 2 * pairs {
+        0 => Ok(turned),
+        rest => Tensor::cat(&[turned, x.narrow(D::Minus1, 2 * pairs, rest)?], D::Minus1),
     }
-    let rest = x.narrow(D::Minus1, 2 * half, width - 2 * half)?;
-    Tensor::cat(&[turned_first, turned_second, rest], D::Minus1)
 }
 
 /// x·σ(x).

@@ -28,6 +28,7 @@ mod check;
 
 pub use activation::{activate, gated};
 pub use attention::{Attending, attend, attention, attention_pattern, fused_attention};
+pub use composed::softmax;
 pub use embed::embed;
 pub use linear::linear;
 pub use lora::{FrozenWeight, lora_linear};
@@ -59,6 +60,17 @@ pub enum Activation {
     GeluErf,
     /// max(x, 0).
     Relu,
+}
+
+/// Which channels a rotary embedding of r pairs turns together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pairing {
+    /// Channel i with channel i + r.
+    #[default]
+    Halves,
+    /// Channel 2i with channel 2i + 1.
+    Neighbours,
 }
 
 /// Which keys a query may see, beyond those before it.

@@ -3,12 +3,12 @@
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
 use multiversion::multiversion;
 
-use super::composed;
 use super::slices::{Plain, fill_rows, fits, matching, of, output, tensor};
+use super::{Pairing, composed};
 
 /// Turns the first `2·r` channels of `x: [b, t, h, k]` by `cos, sin: [t, r]`, or by `[b, t, r]` where rows have tables of
-/// their own: channel i pairs with i + r.
-pub fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
+/// their own, paired as told.
+pub fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, pairing: Pairing) -> Result<Tensor> {
     let (batch, tokens, _, width) = x.dims4()?;
     let pairs = cos.dim(D::Minus1)?;
     let shared = cos.dims() == [tokens, pairs];
@@ -16,9 +16,9 @@ pub fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
         candle_core::bail!("rotary tables {:?} and {:?} do not fit {:?}", cos.dims(), sin.dims(), x.dims());
     }
     if !fits(&[x, cos, sin]) || pairs == 0 {
-        return composed::rotate(x, cos, sin);
+        return composed::rotate(x, cos, sin, pairing);
     }
-    let op = Rotate { cos: cos.detach(), sin: sin.detach(), pairs };
+    let op = Rotate { cos: cos.detach(), sin: sin.detach(), pairs, pairing };
     x.contiguous()?.apply_op1(op)
 }
 
@@ -26,6 +26,7 @@ struct Rotate {
     cos: Tensor,
     sin: Tensor,
     pairs: usize,
+    pairing: Pairing,
 }
 
 /// Rows of one token: each `width` channels, all turned by the same table row; back where `sign` is −1.
@@ -53,6 +54,20 @@ fn turn(x: &[f32], width: usize, cos: &[f32], sin: &[f32], sign: f32, out: &mut 
     }
 }
 
+/// The same where channel 2i pairs with channel 2i + 1.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2", "aarch64+neon"))]
+fn turn_neighbours(x: &[f32], width: usize, cos: &[f32], sin: &[f32], sign: f32, out: &mut [f32]) {
+    for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+        out.copy_from_slice(x);
+        for (pair, (cos, sin)) in out.chunks_exact_mut(2).zip(cos.iter().zip(sin)) {
+            let [a, b] = pair else { continue };
+            let (x, y, sin) = (*a, *b, sin * sign);
+            *a = x * cos - y * sin;
+            *b = y * cos + x * sin;
+        }
+    }
+}
+
 impl Rotate {
     /// `x` is `[b, t, h, k]`; each run of `h·k` values belongs to one token.
     fn run(&self, x: &[f32], dims: (usize, usize, usize, usize), sign: f32) -> Result<Vec<f32>> {
@@ -68,7 +83,10 @@ impl Rotate {
                 let at = (first + number) % rows * self.pairs;
                 let table = at..at + self.pairs;
                 let (cos, sin) = (cos.get(table.clone()).unwrap_or_default(), sin.get(table).unwrap_or_default());
-                turn(x, width, cos, sin, sign, out);
+                match self.pairing {
+                    Pairing::Halves => turn(x, width, cos, sin, sign, out),
+                    Pairing::Neighbours => turn_neighbours(x, width, cos, sin, sign, out),
+                }
             }
         });
         Ok(out)

@@ -91,6 +91,18 @@ fn through_an_adapter_on_every_layer() {
 }
 
 #[test]
+fn through_the_blocks_of_other_families() {
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parity");
+    // Experts and their router; neighbouring channels turned; scaled residuals; norms of each head's own.
+    for name in ["mixtral", "gptj", "granite", "cohere_qk_norm"] {
+        let base = LanguageModel::load(&fixtures.join(name), &Default::default()).expect("model");
+        let adapter = adapter(&base);
+        let model = base.with_adapter(&adapter).expect("fits");
+        check(&model, &adapter.trainable());
+    }
+}
+
+#[test]
 fn of_every_weight_in_full_training() {
     for config in configs() {
         let vars: BTreeMap<String, Var> = (small::tensors(&config).into_iter())

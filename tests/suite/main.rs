@@ -10,6 +10,7 @@ mod hub;
 mod intervene;
 mod layering;
 mod mediate;
+mod model_configs;
 mod model_errors;
 mod parity;
 mod peft;

@@ -185,8 +185,7 @@ fn configs_are_refused_by_field() {
     assert!(message.contains("mamba") && message.contains("llama") && message.contains("gpt2"), "{message}");
     let cases = [
         (llama("hidden_act", json!("quick_gelu")), "hidden_act", "quick_gelu"),
-        (llama("rope_scaling", json!({"rope_type": "yarn", "factor": 2.0})), "rope_scaling.rope_type", "yarn"),
-        (llama("rope_parameters", json!({"rope_type": "dynamic"})), "rope_parameters.rope_type", "dynamic"),
+        (llama("rope_scaling", json!({"rope_type": "spiral"})), "rope_scaling.rope_type", "spiral"),
         (llama("quantization_config", json!({"bits": 4})), "quantization_config", "bits"),
         (llama("num_key_value_heads", json!(3)), "num_key_value_heads", "3"),
         (llama("hidden_size", json!(-12)), "hidden_size", "-12"),

@@ -4,23 +4,54 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
-use counterpath::base::Seed;
+use counterpath::base::{Seed, Silent};
+use counterpath::model::generate::{GenerateOptions, GenerateRequest, Stop, complete};
 use counterpath::model::{
-    Adapter, LanguageModel, LoadOptions, LoraSpec, ModelError, NoHooks, Readout, TargetModules, target_logprobs,
+    Adapter, AdapterBank, LanguageModel, LoadOptions, LoraSpec, ModelError, NoHooks, Readout, ScoreRequest, Span,
+    TargetModules, score::score, score_with_adapters, target_logprobs,
 };
+use serde_json::Value;
 
 use crate::parity::next_token_rows;
 use crate::shared::{json, largest_difference, numbers, rows, shared_dir};
 
-/// (adapter, base, tolerance of the logits) of the fixtures that plain and rank-stabilized LoRA cover. The base of
-/// `gpt2_rslora` alone is 9.4e-6 away from double precision.
-const FIXTURES: [(&str, &str, f64); 5] = [
-    ("llama_lora_qv", "llama", 1e-5),
-    ("llama_lora_all_linear", "llama", 1e-5),
-    ("llama_rslora", "llama", 1e-5),
-    ("gpt2_lora", "gpt2", 1e-5),
-    ("gpt2_rslora", "gpt2", 5e-5),
-];
+/// Folders of fixtures; every one runs.
+const FOLDERS: usize = 8;
+
+/// Tolerance of logits and loss. The base of `gpt2_rslora` alone is 9.4e-6 away from double precision.
+fn tolerance(name: &str) -> f64 {
+    if name == "gpt2_rslora" { 5e-5 } else { 1e-5 }
+}
+
+struct Case {
+    name: String,
+    golden: Value,
+    base: LanguageModel,
+    adapter: Adapter,
+    ids: Vec<Vec<u32>>,
+    ids_bt: Tensor,
+}
+
+fn cases() -> Vec<Case> {
+    let Some(shared) = shared_dir() else { return Vec::new() };
+    let entries = std::fs::read_dir(shared.join("fixtures/peft")).expect("fixtures").map(|entry| entry.expect("entry"));
+    let folders: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    assert_eq!(folders.len(), FOLDERS, "every fixture runs");
+    let case = |folder: PathBuf| {
+        let golden = json(&folder.join("golden.json"));
+        let base = golden["base"].as_str().and_then(|path| path.rsplit('/').next()).expect("base").to_owned();
+        let ids = rows(&golden["input_ids"]);
+        Case {
+            name: golden["adapter"].as_str().expect("name").to_owned(),
+            base: self::base(&base).expect("base"),
+            adapter: Adapter::load(&folder, &Device::Cpu).expect("adapter"),
+            ids_bt: Tensor::new(ids.clone(), &Device::Cpu).expect("ids"),
+            ids,
+            golden,
+        }
+    };
+    folders.into_iter().map(case).collect()
+}
 
 fn values(tensor: &Tensor) -> Vec<f64> {
     tensor.flatten_all().expect("flat").to_vec1::<f32>().expect("values").into_iter().map(f64::from).collect()
@@ -45,25 +76,22 @@ fn bits(tensors: &BTreeMap<String, Tensor>) -> BTreeMap<String, (Vec<usize>, Vec
     tensors.iter().map(|(name, tensor)| (name.clone(), bits(tensor))).collect()
 }
 
+fn logits(model: &LanguageModel, ids_bt: &Tensor) -> Tensor {
+    model.forward(ids_bt, Readout::All, &mut NoHooks).expect("pass")
+}
+
 #[test]
 fn saved_adapters_give_the_reference_values() {
-    let Some(shared) = shared_dir() else { return };
-    let mut run = 0;
-    for (name, base_name, tolerance) in FIXTURES {
-        let folder = shared.join("fixtures/peft").join(name);
-        let golden = json(&folder.join("golden.json"));
-        let base = base(base_name).expect("base");
-        let adapter = Adapter::load(&folder, &Device::Cpu).expect("adapter");
+    for Case { name, golden, base, adapter, ids, ids_bt } in cases() {
+        let tolerance = tolerance(&name);
         let adapted = base.with_adapter(&adapter).expect("fits");
-        let ids = rows(&golden["input_ids"]);
-        let ids_bt = Tensor::new(ids.clone(), &Device::Cpu).expect("ids");
-        let logits = adapted.forward(&ids_bt, Readout::All, &mut NoHooks).expect("pass");
-        let difference = largest_difference(&values(&logits), &numbers(&golden["logits"]));
+        let found = logits(&adapted, &ids_bt);
+        let difference = largest_difference(&values(&found), &numbers(&golden["logits"]));
         assert!(difference <= tolerance, "{name} logits: {difference:e}");
         let frozen = base.with_adapter(&adapter.frozen()).expect("fits");
-        let untracked = frozen.forward(&ids_bt, Readout::All, &mut NoHooks).expect("pass");
+        let untracked = logits(&frozen, &ids_bt);
         assert!(!untracked.track_op(), "a frozen adapter tracks nothing");
-        assert!(largest_difference(&values(&untracked), &values(&logits)) <= 1e-6);
+        assert!(largest_difference(&values(&untracked), &values(&found)) <= 1e-6);
         let loss = target_logprobs(&adapted, &next_token_rows(&ids), &mut NoHooks).expect("pass");
         let loss = loss.mean_all().expect("mean").neg().expect("loss");
         let expected = golden["loss"].as_f64().expect("loss");
@@ -71,18 +99,135 @@ fn saved_adapters_give_the_reference_values() {
         let gradients = loss.backward().expect("backward");
         let norms = golden["grad_norm"].as_object().expect("norms");
         let trainable = adapter.trainable();
-        assert_eq!(norms.len(), trainable.len());
+        assert_eq!(norms.len(), trainable.len(), "{name}");
         for (tensor, var) in trainable {
-            // In memory PEFT puts the adapter's name into the path; on disk it never appears.
-            let key = tensor.replace(".weight", ".default.weight");
-            let norm = norms[&key].as_f64().expect("norm");
+            let norm = norms[&in_memory(&tensor)].as_f64().expect("norm");
             let gradient = values(gradients.get(&var).expect("gradient"));
             let found = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
             assert!((found / norm - 1.0).abs() < 1e-4, "{name} {tensor}: {found} against {norm}");
         }
-        run += 1;
     }
-    assert_eq!(run, FIXTURES.len());
+}
+
+/// A tensor's name in PEFT's memory, where the adapter's own name is part of the path; on disk it never appears.
+fn in_memory(name: &str) -> String {
+    match name.rsplit_once('.') {
+        Some((path, "lora_magnitude_vector")) => format!("{path}.lora_magnitude_vector.default.weight"),
+        Some((path, last)) if path.contains(".lora_") => format!("{path}.default.{last}"),
+        Some((path, last)) => format!("{path}.modules_to_save.default.{last}"),
+        None => name.to_owned(),
+    }
+}
+
+#[test]
+fn merged_weights_give_the_same_logits() {
+    for Case { name, golden, base, adapter, ids_bt, .. } in cases() {
+        let merged = base.merge(&adapter, &ids_bt).expect("merged");
+        // PEFT's own merging is this far from its unmerged run.
+        let reference = golden["merged_max_abs_diff"].as_f64().expect("difference");
+        assert!(merged.drift <= 3.0 * reference, "{name}: {:e} against {reference:e}", merged.drift);
+        let difference = largest_difference(&values(&logits(&merged.model, &ids_bt)), &numbers(&golden["logits"]));
+        assert!(difference <= 3.0 * reference + tolerance(&name), "{name} merged logits: {difference:e}");
+        assert_ne!(merged.model.digest(), base.digest());
+        assert_eq!(merged.model.parameter_count(), base.parameter_count());
+    }
+}
+
+#[test]
+fn a_merge_unties_a_head_that_it_changes() {
+    let Some(base) = base("qwen2") else { return };
+    assert!(base.architecture().tied_head);
+    let ids = Tensor::new(&[[1u32, 5, 9, 30]], &Device::Cpu).expect("ids");
+    let target = |entry: &str| LoraSpec {
+        rank: 2,
+        alpha: 4.0,
+        target_modules: TargetModules::List(vec![entry.into()]),
+        rslora: false,
+    };
+    for (entry, tied) in [("lm_head", false), ("down_proj", true)] {
+        let adapter = moved(Adapter::init(&base, &target(entry), Seed::new(1)).expect("adapter"));
+        let merged = base.merge(&adapter, &ids).expect("merged");
+        assert!(merged.drift < 1e-4, "{entry}: {}", merged.drift);
+        assert_eq!(merged.model.architecture().tied_head, tied, "{entry}");
+        let change = largest_difference(&values(&logits(&merged.model, &ids)), &values(&logits(&base, &ids)));
+        assert!(change > 1e-2, "{entry}: {change}");
+    }
+}
+
+/// An adapter whose every tensor is away from where it starts.
+fn moved(adapter: Adapter) -> Adapter {
+    let shift = |(name, tensor): (String, Tensor)| {
+        let wave = (0..tensor.elem_count()).map(|i| 0.1 * (1.7 * i as f32 + name.len() as f32).sin()).collect();
+        let wave = Tensor::from_vec(wave, tensor.shape(), &Device::Cpu).expect("wave");
+        (name, (tensor.detach() + wave).expect("sum"))
+    };
+    adapter.set_tensors(&adapter.tensors().into_iter().map(shift).collect()).expect("set");
+    adapter
+}
+
+#[test]
+fn rows_of_one_batch_use_different_adapters() {
+    let chosen: Vec<Case> = cases().into_iter().filter(|case| case.name.starts_with("llama")).collect();
+    let Some(first) = chosen.first() else { return };
+    let mut bank = AdapterBank::new(&first.base);
+    for Case { name, adapter, .. } in &chosen {
+        match name.as_str() {
+            "llama_lora_patterns" => {
+                let message = bank.add(name, adapter).expect_err("replaces the head").to_string();
+                assert!(message.contains("lm_head.weight") && message.contains("modules_to_save"), "{message}");
+            }
+            _ => bank.add(name, &adapter.frozen()).expect("fits"),
+        }
+    }
+    assert_eq!(bank.names().len(), 4);
+    let ids = &first.ids[0];
+    let choice: Vec<Option<&str>> =
+        bank.names().iter().map(|name| Some(name.as_str())).chain([None]).rev().cycle().take(9).collect();
+    let batch = Tensor::new(vec![ids.clone(); choice.len()], &Device::Cpu).expect("batch");
+    let model = bank.rows(&choice).expect("rows");
+    let together = logits(&model, &batch);
+    let last: Vec<(usize, usize)> = (0..choice.len()).rev().map(|row| (row, ids.len() - 1)).collect();
+    let read = model.forward(&batch, Readout::Rows(&last), &mut NoHooks).expect("pass");
+    let mut different = Vec::new();
+    for (row, name) in choice.iter().enumerate() {
+        let adapter = name.and_then(|name| chosen.iter().find(|case| case.name == name)).map(|case| &case.adapter);
+        let alone = adapter.map_or(first.base.clone(), |a| first.base.with_adapter(&a.frozen()).expect("fits"));
+        let alone = values(&logits(&alone, &first.ids_bt).get(0).expect("row"));
+        let found = values(&together.get(row).expect("row"));
+        assert!(largest_difference(&found, &alone) <= 1e-5, "{name:?}");
+        let ending = values(&read.get(choice.len() - 1 - row).expect("row"));
+        assert!(largest_difference(&ending, &alone[alone.len() - ending.len()..]) <= 1e-5, "{name:?}");
+        different.push(alone);
+    }
+    assert!(largest_difference(&different[0], &different[1]) > 1e-2, "the adapters do differ");
+    assert!(bank.rows(&[Some("nobody")]).err().expect("unknown").to_string().contains("llama_lora_qv"));
+    let message = bank.rows(&[None]).expect("rows").forward(&batch, Readout::All, &mut NoHooks).expect_err("one row");
+    assert!(message.to_string().contains("9"), "{message}");
+}
+
+#[test]
+fn adapters_of_experts_and_heads_are_chosen_by_row() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parity/mixtral");
+    let base = LanguageModel::load(&folder, &LoadOptions::default()).expect("model");
+    let spec = |entries: &[&str]| LoraSpec {
+        rank: 2,
+        alpha: 8.0,
+        target_modules: TargetModules::List(entries.iter().map(|entry| (*entry).into()).collect()),
+        rslora: false,
+    };
+    let adapters = [spec(&["w1", "w2", "lm_head"]), spec(&["gate", "q_proj", "lm_head"])];
+    let adapters = adapters.map(|spec| moved(Adapter::init(&base, &spec, Seed::new(2)).expect("adapter")).frozen());
+    let mut bank = AdapterBank::new(&base);
+    bank.add("a", &adapters[0]).expect("fits");
+    bank.add("b", &adapters[1]).expect("fits");
+    let ids = Tensor::new(vec![vec![4u32, 30, 17, 8]; 4], &Device::Cpu).expect("ids");
+    let together = logits(&bank.rows(&[Some("b"), None, Some("a"), Some("b")]).expect("rows"), &ids);
+    let alone = |index: usize| logits(&base.with_adapter(&adapters[index]).expect("fits"), &ids);
+    for (row, alone) in [alone(1), logits(&base, &ids), alone(0), alone(1)].iter().enumerate() {
+        let [found, expected] = [&together, alone].map(|logits| values(&logits.get(row).expect("row")));
+        assert!(largest_difference(&found, &expected) <= 1e-5, "row {row}");
+    }
+    assert!(largest_difference(&values(&alone(0)), &values(&alone(1))) > 1e-2);
 }
 
 #[test]
@@ -164,10 +309,8 @@ fn an_adapter_for_another_base_is_refused() {
     assert!(message.contains("model.layers.0.self_attn.q_proj") && message.contains("another base"), "{message}");
     let message = refused("llama_tied_bias_headdim", "llama_lora_qv");
     assert!(message.contains("32") && message.contains("64"), "{message}");
-    for (name, field) in [("llama_dora", "use_dora"), ("llama_lora_patterns", "modules_to_save")] {
-        let message = adapter(name).expect_err("refused").to_string();
-        assert!(message.contains(field), "{message}");
-    }
+    let message = refused("gpt2", "llama_lora_patterns");
+    assert!(message.contains("model.layers"), "{message}");
     let spec = |entry: &str| LoraSpec {
         rank: 1,
         alpha: 1.0,
@@ -176,4 +319,104 @@ fn an_adapter_for_another_base_is_refused() {
     };
     let error = Adapter::init(&base("gpt2").expect("base"), &spec("q_proj"), Seed::new(0)).expect_err("refused");
     assert!(error.to_string().contains("q_proj") && error.to_string().contains("c_attn"), "{error}");
+}
+
+#[test]
+fn requests_choose_their_adapter() {
+    let Some(base) = base("llama") else { return };
+    let shared = shared_dir().expect("shared");
+    let adapter =
+        |name: &str| Adapter::load(&shared.join("fixtures/peft").join(name), &Device::Cpu).expect("adapter").frozen();
+    let (plain, dora) = (adapter("llama_lora_qv"), adapter("llama_dora"));
+    let mut bank = AdapterBank::new(&base);
+    bank.add("plain", &plain).expect("fits");
+    bank.add("dora", &dora).expect("fits");
+    let request = |length: u32| ScoreRequest {
+        context: (0..length).map(|i| (i * 37 + 11) % 256).collect(),
+        continuation: vec![7, (length * 5) % 256],
+    };
+    let names = [Some("plain"), None, Some("dora")];
+    let requests: Vec<_> = (0..12).map(|i| (names[i % 3], request(3 + (i / 3) as u32))).collect();
+    let together = score_with_adapters(&bank, &requests, 4096, &Silent).expect("scores");
+    let models = [base.with_adapter(&plain), Ok(base.clone()), base.with_adapter(&dora)];
+    for (index, ((_, request), found)) in requests.iter().zip(&together).enumerate() {
+        let model = models[index % 3].as_ref().expect("fits");
+        let alone = &score(model, std::slice::from_ref(request), 4096, &Silent).expect("score")[0];
+        assert!((alone.loglikelihood - found.loglikelihood).abs() < 1e-5, "{index}: {alone:?} {found:?}");
+        assert_eq!((alone.is_greedy, alone.num_tokens), (found.is_greedy, found.num_tokens));
+    }
+    let alike = |a: usize, b: usize| (together[a].loglikelihood - together[b].loglikelihood).abs() < 1e-2;
+    assert!(!alike(0, 1) && !alike(1, 2), "the same tokens through other adapters");
+}
+
+#[test]
+fn target_modules_follow_the_rules_of_peft() {
+    let mixtral = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parity/mixtral");
+    let mixtral = LanguageModel::load(&mixtral, &LoadOptions::default()).expect("model");
+    let targets = |model: &LanguageModel, target_modules: TargetModules| {
+        let spec = LoraSpec { rank: 1, alpha: 1.0, target_modules, rslora: false };
+        Adapter::init(model, &spec, Seed::new(0))
+            .map(|adapter| adapter.modules().into_iter().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let list = |entry: &str| targets(&mixtral, TargetModules::List(vec![entry.into()]));
+    let pattern = |pattern: &str| targets(&mixtral, TargetModules::Pattern(pattern.into()));
+    // A suffix counts on a dot's boundary alone, so that "proj" is no target and "1.w1" is expert 1 of either block.
+    assert_eq!(list("q_proj").expect("targets").len(), 2);
+    assert!(list("proj").expect_err("no module ends so").to_string().contains("proj"));
+    let expert = list("1.w1").expect("targets");
+    assert_eq!(expert.len(), 2);
+    assert_eq!(expert[0], "model.layers.0.block_sparse_moe.experts.1.w1");
+    assert_eq!(list("model.layers.1.self_attn.q_proj").expect("a whole path").len(), 1);
+    // A pattern must match the whole path.
+    assert!(pattern("q_proj").is_err());
+    assert_eq!(pattern(r".*\.1\.self_attn\.(q|k)_proj").expect("targets").len(), 2);
+    assert!(pattern("(").expect_err("malformed").to_string().contains("target_modules"));
+    // Every linear layer but the head: four projections, a router and three experts of three, in two blocks.
+    for all in ["all-linear", "ALL-LINEAR"] {
+        let all = pattern(all).expect("targets");
+        assert_eq!(all.len(), 2 * (4 + 1 + 3 * 3));
+        assert!(!all.iter().any(|module| module == "lm_head"));
+    }
+}
+
+#[test]
+fn texts_of_one_batch_are_continued_with_their_own_adapters() {
+    let Some(base) = base("llama") else { return };
+    let shared = shared_dir().expect("shared");
+    let names = ["llama_lora_qv", "llama_dora", "llama_lora_all_linear"];
+    let load =
+        |name: &str| Adapter::load(&shared.join("fixtures/peft").join(name), &Device::Cpu).expect("adapter").frozen();
+    let adapters = names.map(load);
+    let mut bank = AdapterBank::new(&base);
+    names.iter().zip(&adapters).for_each(|(name, adapter)| bank.add(name, adapter).expect("fits"));
+    let prompt = |length: u32| (0..length).map(|i| 3 + (i * 29 + length) % 250).collect::<Vec<u32>>();
+    let chosen = [Some(names[1]), None, Some(names[0]), Some(names[2])];
+    let requests: Vec<GenerateRequest> = (chosen.iter().zip([5, 2, 7, 5]))
+        .map(|(name, length)| GenerateRequest { id: format!("{name:?}"), prompt: prompt(length) })
+        .collect();
+    // Texts end at different times, so that later passes hold some of them alone.
+    let options = GenerateOptions { stop: Stop::AtLimit, ..GenerateOptions::greedy(8) };
+    let run = |model: &LanguageModel, requests: &[GenerateRequest], options: &GenerateOptions| {
+        complete(model, requests, options, &mut NoHooks, &mut |_| {}, &Silent).expect("tokens")
+    };
+    let together = run(&bank.rows(&chosen).expect("rows"), &requests, &options);
+    for ((name, request), found) in chosen.iter().zip(&requests).zip(&together) {
+        let adapter = name.and_then(|name| names.iter().position(|known| *known == name)).map(|at| &adapters[at]);
+        let model = adapter.map_or(base.clone(), |adapter| base.with_adapter(adapter).expect("fits"));
+        let alone = run(&model, std::slice::from_ref(request), &options);
+        assert_eq!(alone[0].ids, found.ids, "{name:?}");
+        assert_eq!(found.ids.len(), 8);
+    }
+    assert_ne!(together[0].ids, together[3].ids);
+    // A pass over the second and the fourth text alone uses their adapters.
+    let model = bank.rows(&chosen).expect("rows");
+    let mut cache = model.cache(4, 16).expect("cache");
+    let ids = Tensor::new(vec![prompt(5), prompt(5)], &Device::Cpu).expect("ids");
+    let spans = [1, 3].map(|row| Span { row, start: 0, tokens: 5 });
+    let two = model.extend(&mut cache, &ids, &spans, Readout::All, &mut NoHooks).expect("pass");
+    let ids = ids.narrow(0, 0, 1).expect("row");
+    for (row, alone) in [base.clone(), base.with_adapter(&adapters[2]).expect("fits")].iter().enumerate() {
+        let [found, expected] = [two.get(row), logits(alone, &ids).get(0)].map(|row| values(&row.expect("row")));
+        assert!(largest_difference(&found, &expected) <= 1e-5, "row {row}");
+    }
 }

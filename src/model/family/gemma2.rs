@@ -10,16 +10,16 @@ use crate::ops::Activation;
 
 /// What both Gemma families share.
 pub(super) fn base(config: &Config<'_>, family: &str, theta: f64) -> Result<Architecture, ModelError> {
-    config.refuse("use_bidirectional_attention", "false is")?;
-    let base =
-        architecture(config, family, Defaults { head_dim: Some(256), theta, tied: true, ..Defaults::default() })?;
-    let activation = match config.get("hidden_activation") {
-        None => Activation::GeluTanh,
-        Some(_) => config.activation("hidden_activation")?,
-    };
-    Ok(Architecture {
+    let defaults = Defaults {
+        head_dim: Some(256),
+        theta: Some(theta),
+        tied: true,
         norm: NormKind::RmsOnePlus,
-        activation,
+        activation: Activation::GeluTanh,
+        ..Defaults::default()
+    };
+    let base = architecture(config, family, defaults)?;
+    Ok(Architecture {
         attention_scale: 1.0 / config.positive_or("query_pre_attn_scalar", 256.0)?.sqrt(),
         embedding_scale: Some((base.d_model as f64).sqrt()),
         ..base

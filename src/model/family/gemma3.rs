@@ -37,8 +37,11 @@ pub(super) fn read(config: &Config<'_>) -> Result<Blueprint, ModelError> {
         None => config.optional_size("_sliding_window_pattern")?.unwrap_or(6),
     };
     let windows = config.windows(base.n_layers, Some(window), |layer| (layer + 1) % pattern != 0)?;
-    let plan =
-        |window: Option<usize>| BlockPlan { window, rotary: Some(if window.is_some() { LOCAL } else { GLOBAL }) };
+    let plan = |window: Option<usize>| BlockPlan {
+        window,
+        rotary: Some(if window.is_some() { LOCAL } else { GLOBAL }),
+        sparse: false,
+    };
     let architecture = Architecture {
         blocks: windows.into_iter().map(plan).collect(),
         rotaries: rotaries(config, base.head_dim)?,

@@ -6,7 +6,6 @@ use super::Blueprint;
 use super::standard::{Defaults, Variant, architecture, layout};
 
 pub(super) fn read(config: &Config<'_>) -> Result<Blueprint, ModelError> {
-    config.refuse("rope_interleaved", "false is")?;
     let architecture = architecture(config, "llama", Defaults::default())?;
     let attention_bias = config.flag("attention_bias", false)?;
     let mlp_bias = config.flag("mlp_bias", false)?;

@@ -10,6 +10,7 @@ use super::standard::{Defaults, Variant, architecture, layout, windowed};
 const WINDOW: usize = 4096;
 
 pub(super) fn read(config: &Config<'_>) -> Result<Blueprint, ModelError> {
+    config.refuse("attention_bias", "false is")?;
     let base = architecture(config, "mistral", Defaults::default())?;
     let window = match config.is_null("sliding_window") {
         true => None,

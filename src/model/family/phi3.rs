@@ -8,6 +8,7 @@ use super::Blueprint;
 use super::standard::{Defaults, Variant, architecture, layout, windowed};
 
 pub(super) fn read(config: &Config<'_>) -> Result<Blueprint, ModelError> {
+    config.refuse("attention_bias", "false is")?;
     let base = architecture(config, "phi3", Defaults { eps: 1e-5, ..Defaults::default() })?;
     let window = config.optional_size("sliding_window")?;
     let blocks = windowed(config.windows(base.n_layers, window, |_| true)?);

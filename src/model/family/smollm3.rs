@@ -7,7 +7,7 @@ use super::Blueprint;
 use super::standard::{Defaults, Variant, architecture, layout};
 
 pub(super) fn read(config: &Config<'_>) -> Result<Blueprint, ModelError> {
-    let base = architecture(config, "smollm3", Defaults { theta: 2e6, tied: true, ..Defaults::default() })?;
+    let base = architecture(config, "smollm3", Defaults { theta: Some(2e6), tied: true, ..Defaults::default() })?;
     let interval = config.optional_size("no_rope_layer_interval")?.unwrap_or(4);
     let turned = match config.layer_flags("no_rope_layers", base.n_layers)? {
         Some(turned) => turned,
@@ -19,7 +19,8 @@ pub(super) fn read(config: &Config<'_>) -> Result<Blueprint, ModelError> {
     };
     // A window is for the blocks that turn.
     let windows = config.windows(base.n_layers, window, |layer| turned.get(layer) == Some(&true))?;
-    let plan = |(turned, window): (&bool, Option<usize>)| BlockPlan { window, rotary: turned.then_some(0) };
+    let plan =
+        |(turned, window): (&bool, Option<usize>)| BlockPlan { window, rotary: turned.then_some(0), sparse: false };
     let architecture = Architecture { blocks: turned.iter().zip(windows).map(plan).collect(), ..base };
     let attention_bias = config.flag("attention_bias", false)?;
     let mlp_bias = config.flag("mlp_bias", false)?;

@@ -1,0 +1,72 @@
+//! Several adapters over one base in one pass, chosen row by row.
+//!
+//! The base's weights run once for the whole batch; each adapter adds s·B(A x) to the rows that chose it (a
+//! weight-decomposed one rescales them as well). So a batch costs one pass of the base and the low-rank products.
+
+use std::sync::Arc;
+
+use super::adapter::Adapter;
+use super::error::ModelError;
+use super::language_model::LanguageModel;
+
+/// A base with named adapters.
+#[derive(Clone)]
+pub struct AdapterBank {
+    /// The base with every adapter at hand and none chosen.
+    model: LanguageModel,
+    names: Vec<String>,
+}
+
+impl AdapterBank {
+    /// A bank without adapters.
+    pub fn new(base: &LanguageModel) -> Self {
+        Self { model: base.clone(), names: Vec::new() }
+    }
+
+    /// Adds an adapter under a name. Whole tensors that an adapter replaces cannot be chosen by row, so an adapter with
+    /// `modules_to_save` is refused.
+    pub fn add(&mut self, name: &str, adapter: &Adapter) -> Result<(), ModelError> {
+        if self.names.iter().any(|known| known == name) {
+            return Err(ModelError::Request(format!("two adapters are called {name:?}; give each its own name")));
+        }
+        if let Some(tensor) = adapter.replaced().keys().next() {
+            let message = format!(
+                "adapter {name:?} replaces {tensor} (modules_to_save), which rows of one batch cannot choose; run it alone"
+            );
+            return Err(ModelError::Request(message));
+        }
+        let mut model = self.model.clone();
+        for (module, lora) in adapter.updates(&self.model.linear_modules())? {
+            model.decoder_mut().offer(self.names.len(), module, lora.clone())?;
+        }
+        self.model = model;
+        self.names.push(name.to_owned());
+        Ok(())
+    }
+
+    /// The base, with no adapter chosen.
+    pub fn base(&self) -> &LanguageModel {
+        &self.model
+    }
+
+    /// The names in the order in which they were added.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// A model whose batches have as many rows as `chosen`, row i going through the adapter `chosen[i]`, or through the
+    /// base alone where that is `None`. Batches of another size are refused.
+    pub fn rows(&self, chosen: &[Option<&str>]) -> Result<LanguageModel, ModelError> {
+        let number = |name: &str| {
+            let unknown = || {
+                let known = self.names.join(", ");
+                ModelError::Request(format!("no adapter is called {name:?}; there are: {known}"))
+            };
+            self.names.iter().position(|known| known == name).ok_or_else(unknown)
+        };
+        let routes = chosen.iter().map(|name| name.map(number).transpose()).collect::<Result<Vec<_>, _>>()?;
+        let mut model = self.model.clone();
+        model.decoder_mut().route(&Arc::new(routes));
+        Ok(model)
+    }
+}
