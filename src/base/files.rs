@@ -139,6 +139,11 @@ pub fn map(path: &Path) -> Result<memmap2::Mmap, FileError> {
     unsafe { memmap2::Mmap::map(&file) }.map_err(io("map", path))
 }
 
+/// Bytes of a file.
+pub fn size(path: &Path) -> Result<u64, FileError> {
+    Ok(std::fs::metadata(path).map_err(io("read", path))?.len())
+}
+
 /// Writes a file so that it is either the old content or the new, never half of it: a sibling file is written,
 /// flushed to disk, and renamed. Missing parent folders are made.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {

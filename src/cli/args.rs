@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use counterpath::model::BaseType;
 
 /// Evaluate and repair open language models causally.
 #[derive(Debug, Parser)]
@@ -65,6 +66,16 @@ pub struct LoadArgs {
     /// cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "cpu")]
     pub device: String,
+    /// What embedding and linear layers are kept in: f32, keep (as the file has them), bf16, f16, q8_0, q5_0, q4_0, q6_k, q5_k, q4_k
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = base_type)]
+    pub base_dtype: BaseType,
+    /// Print what the job will need in memory and time, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+fn base_type(text: &str) -> Result<BaseType, String> {
+    text.parse().map_err(|error: counterpath::model::ModelError| error.to_string())
 }
 
 /// The loop on the embedded model.

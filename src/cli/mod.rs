@@ -2,6 +2,7 @@
 
 mod args;
 mod load;
+mod needs;
 mod process;
 mod progress;
 mod verbs;

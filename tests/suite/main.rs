@@ -1,5 +1,6 @@
 //! The integration suite: one binary, one module a room.
 
+mod base_types;
 mod causal;
 mod cli;
 mod effects;

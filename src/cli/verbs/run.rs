@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use counterpath::base::{Progress, files};
+use counterpath::model::LoadOptions;
 use counterpath::pipeline::recipe::{QUICKSTART, Recipe};
 use counterpath::pipeline::{RunFiles, RunRequest, run as run_loop};
 use counterpath::report::terminal;
 use serde_json::json;
 
 use super::super::args::{Quickstart, Run};
-use super::super::load::load_parts;
+use super::super::load::{load_parts, parse_device};
 use super::{Format, print_json};
 
 /// The loop on the embedded model.
@@ -59,7 +60,8 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn run(self, format: Format, progress: &dyn Progress) -> Result<()> {
-        let loaded = load_parts(&self.recipe.model, None, self.device, progress)?;
+        let options = LoadOptions { device: parse_device(self.device)?, ..LoadOptions::default() };
+        let loaded = load_parts(&self.recipe.model, None, &options, progress)?;
         let command: Vec<String> = std::env::args().skip(1).collect();
         let request = RunRequest {
             model: loaded.model,
