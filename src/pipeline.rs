@@ -34,7 +34,7 @@ use recipe::Recipe;
 use records::Recorder;
 use scoring::{Scorer, Subject};
 use targets::Judge;
-use tuning::TrainedArm;
+use tuning::{PenaltySites, TrainedArm};
 
 /// A run, ready to go.
 pub struct RunRequest {
@@ -186,10 +186,13 @@ impl<'a> Run<'a> {
             let found = mediated.iter().filter(|found| !found.found.sites.is_empty());
             found.map(|found| (found.id.clone(), of(found).clone())).collect()
         };
-        let pathways = sites(&|found| &found.found.sites);
-        let candidates = sites(&|found| &found.candidates);
-        let specs = tuning::arm_specs(&recipe.tune, recipe.seed, self.request.seeds, &pathways, &candidates)?;
+        let sites = PenaltySites {
+            pathways: sites(&|found| &found.found.sites),
+            candidates: sites(&|found| &found.candidates),
+        };
         let data = tuning::tuning_data(model, &self.sets, &self.canaries)?;
+        let seeds = (recipe.seed, self.request.seeds);
+        let specs = tuning::arm_specs(&recipe.tune, seeds, &sites, &data, self.progress)?;
         let mut arms = Vec::new();
         for spec in specs {
             let name = match spec.seed == recipe.seed {

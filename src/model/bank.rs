@@ -54,8 +54,9 @@ impl AdapterBank {
         &self.names
     }
 
-    /// A model whose batches have as many rows as `chosen`, row i going through the adapter `chosen[i]`, or through the
-    /// base alone where that is `None`. Batches of another size are refused.
+    /// A model whose batches have as many texts as `chosen`, text i going through the adapter `chosen[i]`, or through the
+    /// base alone where that is `None`. Batches of another size are refused. In generation a text keeps its adapter when
+    /// others have ended; give all requests in one batch there, since the next batch would begin with `chosen[0]` again.
     pub fn rows(&self, chosen: &[Option<&str>]) -> Result<LanguageModel, ModelError> {
         let number = |name: &str| {
             let unknown = || {

@@ -1,6 +1,7 @@
 //! What a run works on: of each eval set, the frozen part that claims are made on, and what discovery and tuning may
 //! see, drawn from the same scenario in other words and framings; or pairs that a user declared.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::error::PipelineError;
@@ -97,13 +98,17 @@ impl Population {
         Ok(Self { id: scenario.id.clone(), scenario: Some(scenario), items, pairs, texts, digest })
     }
 
-    /// Declared pairs, dealt out to the splits by cluster.
+    /// Declared pairs: in the splits that the file names, else dealt out by cluster. Where a pair has a label, its factual
+    /// side is a labelled prompt too.
     fn declared(path: &Path, seed: Seed) -> Result<Self, PipelineError> {
         let mut pairs = read_declared(path)?;
-        split_by_cluster(&mut pairs, seed);
+        if pairs.iter().all(|pair| pair.split == Split::Evaluation) {
+            split_by_cluster(&mut pairs, seed);
+        }
+        let items = labelled_prompts(&pairs);
         let id = pairs.first().map_or_else(String::new, |pair| pair.scenario.clone());
         let digest = Digest::of(&files::read(path, files::TEXT_LIMIT)?);
-        Ok(Self { id, scenario: None, items: Vec::new(), pairs, texts: Vec::new(), digest })
+        Ok(Self { id, scenario: None, items, pairs, texts: Vec::new(), digest })
     }
 
     /// The items of one split.
@@ -140,6 +145,13 @@ impl Population {
         scenario.graph().nodes().iter().any(|node| node.name == done.variable && node.role == Role::Nuisance)
     }
 
+    /// The environment in which effects and repairs are claimed: where the shortcut holds, or the first that declared
+    /// pairs name.
+    pub fn home(&self) -> &str {
+        let declared = self.pairs.first().filter(|_| self.scenario.is_none());
+        declared.map_or(TRAIN, |pair| pair.environment.as_str())
+    }
+
     /// Its name, digest and size for the record.
     pub fn identity(&self) -> EvalSetIdentity {
         EvalSetIdentity {
@@ -150,4 +162,23 @@ impl Population {
             provenance: if self.scenario.is_some() { "generated".into() } else { "declared".into() },
         }
     }
+}
+
+/// The factual sides that have a label, each text once a split.
+fn labelled_prompts(pairs: &[CounterfactualPair]) -> Vec<TaskItem> {
+    let mut seen = BTreeSet::new();
+    let item = |pair: &CounterfactualPair| {
+        let label = pair.factual.label?;
+        seen.insert((pair.split, pair.factual.text.clone())).then(|| TaskItem {
+            id: format!("{}#factual", pair.id),
+            scenario: pair.scenario.clone(),
+            environment: pair.environment.clone(),
+            split: pair.split,
+            template: pair.template.clone(),
+            cluster: pair.cluster.clone(),
+            group: pair.factual.answers.get(label).map(|answer| answer.trim().to_owned()).unwrap_or_default(),
+            prompt: pair.factual.clone(),
+        })
+    };
+    pairs.iter().filter_map(item).collect()
 }

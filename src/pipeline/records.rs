@@ -80,14 +80,12 @@ pub fn pathway_line(pathway: &Pathway) -> String {
         (Some(value), Some(interval)) => {
             format!("{:.0} % [{:.0}, {:.0}]", 100.0 * value, 100.0 * interval.low, 100.0 * interval.high)
         }
-        _ => estimate.undefined.clone().unwrap_or_else(|| "undefined".into()),
+        _ => "an undefined share".into(),
     };
-    format!(
-        "{} carries {} of the effect (put in), {} (taken out)",
-        pathway.sites.join(" + "),
-        share(&pathway.share),
-        share(&pathway.share_denoised)
-    )
+    let shares =
+        format!("{} of the effect (put in), {} (taken out)", share(&pathway.share), share(&pathway.share_denoised));
+    let reason = pathway.share.undefined.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("{} carries {shares}{reason}", pathway.sites.join(" + "))
 }
 
 /// An arm of the report.

@@ -58,7 +58,9 @@ impl Judge<'_> {
     /// The items of `metrics` over all eval sets in the training environment, ids and clusters made unique by set;
     /// `suffix` chooses paraphrases.
     fn items(&self, record: &RunRecord, metrics: &[&str], environment: &str, suffix: &str) -> Vec<Item> {
-        let wanted: Vec<String> = self.sets.iter().map(|set| format!("{}/{environment}{suffix}", set.id)).collect();
+        let at_home =
+            |set: &Population| if environment == TRAIN { set.home().to_owned() } else { environment.to_owned() };
+        let wanted: Vec<String> = self.sets.iter().map(|set| format!("{}/{}{suffix}", set.id, at_home(set))).collect();
         let scores = record.scores.iter();
         let scores =
             scores.filter(|score| metrics.contains(&score.metric.as_str()) && wanted.contains(&score.population));
@@ -105,7 +107,7 @@ impl Judge<'_> {
         };
         let mut lines = Vec::new();
         for set in self.sets {
-            let population = format!("{}/{TRAIN}{suffix}", set.id);
+            let population = format!("{}/{}{suffix}", set.id, set.home());
             for metric in UNWANTED {
                 let after: Vec<f64> = runs.iter().filter_map(|run| value(run, metric, &population)).collect();
                 if let Some(before) = value(self.base, metric, &population).filter(|_| !after.is_empty()) {

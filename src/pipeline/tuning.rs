@@ -13,7 +13,7 @@ use crate::record::AdapterIdentity;
 use crate::scenario::canary::Canary;
 use crate::scenario::{CounterfactualPair, Split, TaskItem};
 use crate::tune::arms::{Arm, arms, with_seeds};
-use crate::tune::{BatchSizes, Schedule, StepLog, TuneData, TuneSpec, Warmup, Weights, train};
+use crate::tune::{BatchSizes, PairExample, Schedule, StepLog, TuneData, TuneSpec, Warmup, Weights, train};
 
 /// What the arms have in common.
 pub fn base_spec(recipe: &TuneRecipe, seed: u64) -> TuneSpec {
@@ -91,17 +91,60 @@ impl TrainedArm {
     }
 }
 
-/// The specs of all arms and seeds.
+/// The sites that penalties may name, by eval set.
+pub struct PenaltySites {
+    /// The pathway found.
+    pub pathways: BTreeMap<String, Vec<Site>>,
+    /// All sites of its kinds, from which the control draws.
+    pub candidates: BTreeMap<String, Vec<Site>>,
+}
+
+/// The specs of all arms and seeds. A term that no data serves is left out, and an arm that has nothing else; both are
+/// told.
 pub fn arm_specs(
     recipe: &TuneRecipe,
-    seed: u64,
-    seeds: usize,
-    pathways: &BTreeMap<String, Vec<Site>>,
-    candidates: &BTreeMap<String, Vec<Site>>,
+    (seed, seeds): (u64, usize),
+    sites: &PenaltySites,
+    data: &TuneData,
+    progress: &dyn Progress,
 ) -> Result<Vec<TuneSpec>, PipelineError> {
-    let wanted: Vec<Arm> = recipe.arms.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
-    let specs = arms(&base_spec(recipe, seed), &wanted, pathways, candidates)?;
+    let mut base = base_spec(recipe, seed);
+    base.weights = served(base.weights, data, &sites.pathways, progress);
+    let mut wanted = Vec::new();
+    for name in &recipe.arms {
+        let arm: Arm = name.parse()?;
+        if arm.has_objective(&base.weights) {
+            wanted.push(arm);
+        } else {
+            progress.note(&format!("arm {arm} is left out: there is no data for the terms that it is about"));
+        }
+    }
+    let specs = arms(&base, &wanted, &sites.pathways, &sites.candidates)?;
     Ok(with_seeds(&specs, seeds))
+}
+
+/// The weights whose terms have data; the others are set to 0.
+fn served(
+    mut weights: Weights,
+    data: &TuneData,
+    pathways: &BTreeMap<String, Vec<Site>>,
+    progress: &dyn Progress,
+) -> Weights {
+    let penalised = |example: &PairExample| pathways.contains_key(&example.scenario);
+    let terms = [
+        (&mut weights.task, "task", !data.task.is_empty(), "labelled prompts"),
+        (&mut weights.anchor, "anchor", !data.task.is_empty(), "labelled prompts"),
+        (&mut weights.consistency, "consistency", !data.invariant.is_empty(), "invariant pairs to tune on"),
+        (&mut weights.follow, "follow", !data.follow.is_empty(), "follow pairs to tune on"),
+        (&mut weights.mediation, "mediation", data.invariant.iter().any(penalised), "pathways with pairs to tune on"),
+    ];
+    for (weight, term, there, missing) in terms {
+        if *weight > 0.0 && !there {
+            *weight = 0.0;
+            progress.note(&format!("the term {term} is left out: there are no {missing}"));
+        }
+    }
+    weights
 }
 
 /// Trains one arm below `folder` and writes its adapter. A run that was stopped goes on where it was; a finished one is

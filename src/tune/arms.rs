@@ -59,6 +59,17 @@ impl Arm {
             Arm::Causal => base,
         }
     }
+
+    /// Whether anything of what sets the arm apart is left under these base weights.
+    pub fn has_objective(self, base: &Weights) -> bool {
+        let paired = base.consistency > 0.0 || base.follow > 0.0;
+        match self {
+            Arm::Plain => base.task > 0.0,
+            Arm::Consistency => paired,
+            Arm::Pathway | Arm::RandomSites => base.mediation > 0.0,
+            Arm::Causal => paired || base.mediation > 0.0,
+        }
+    }
 }
 
 impl fmt::Display for Arm {

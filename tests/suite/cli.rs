@@ -304,3 +304,82 @@ fn several_training_seeds_are_averaged_and_their_spread_is_in_the_intervals() {
     assert!(low <= first.min(second) && high >= first.max(second), "{measured} leaves out {first} or {second}");
     assert!(plain["detail"].as_str().expect("detail").contains("2 training seeds"));
 }
+
+/// The pairs of a shipped eval set as a user without a causal model would bring them.
+fn declared_pairs(with_labels: bool) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("eval_sets/hiring/pairs.jsonl");
+    let words = |text: &serde_json::Value| text.as_str().expect("text").split_whitespace().count();
+    let mut lines = Vec::new();
+    for line in std::fs::read_to_string(path).expect("pairs").lines() {
+        let pair: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let (factual, counterfactual) = (&pair["factual"], &pair["counterfactual"]);
+        if !pair["paraphrase_of"].is_null() || words(&factual["text"]) != words(&counterfactual["text"]) {
+            continue;
+        }
+        let mut row = serde_json::json!({
+            "id": pair["id"], "cluster": pair["template"], "answers": factual["answers"],
+            "factual": factual["text"], "counterfactual": counterfactual["text"],
+        });
+        let follows = pair["expectation"]["kind"] == "follow";
+        if follows && !with_labels {
+            continue;
+        }
+        if follows {
+            row["expectation"] = serde_json::json!({"follow": counterfactual["label"]});
+        }
+        if with_labels {
+            row["label"] = factual["label"].clone();
+        }
+        lines.push(row.to_string());
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn pairs_without_a_causal_model_go_through_every_verb() {
+    let folder = scratch("declared");
+    let pairs = write(&folder, "mine.jsonl", &declared_pairs(true));
+    let at = |name: &str| folder.join(name).display().to_string();
+    let (scores, sites, adapter) = (at("scores.json"), at("sites.json"), at("adapter"));
+    let table = done(&["evaluate", "--model", "embedded", "--eval-set", &pairs, "--output", &scores]);
+    assert!(table.contains("mine/declared") && table.contains("accuracy.exact"), "{table}");
+    let found = done(&["mediate", "--model", "embedded", "--eval-set", &pairs, "--sites", "z", "--output", &sites]);
+    assert!(found.contains("mine: "), "{found}");
+    let recipe =
+        write(&folder, "few.toml", "version = 1\nname = \"few\"\neval_sets = [\"mine.jsonl\"]\n[tune]\nsteps = 3\n");
+    done(&[
+        "tune",
+        "--model",
+        "embedded",
+        "--eval-set",
+        &pairs,
+        "--mediation",
+        &sites,
+        "--recipe",
+        &recipe,
+        "--output",
+        &adapter,
+    ]);
+    let run = |recipe: &str, output: &str| {
+        let said = done(&["run", recipe, "--output", &at(output), "--json"]);
+        serde_json::from_str::<serde_json::Value>(&said).expect("JSON")
+    };
+    let small = "[evaluate]\nreplicates = 200\ncanaries = 0\n[mediate]\nsites = [\"z\"]\n";
+    let recipe = write(&folder, "all.toml", &format!("{}{small}", std::fs::read_to_string(&recipe).expect("recipe")));
+    let finished = run(&recipe, "labelled");
+    let kept = finished["targets"]
+        .as_array()
+        .expect("targets")
+        .iter()
+        .find(|target| target["claim"] == "Tuning alone does not remove it");
+    assert!(kept.expect("target")["measured"].as_str().expect("text").contains("of the base's effect is left"));
+    let report = std::fs::read_to_string(folder.join("labelled/report.md")).expect("report");
+    assert!(report.contains("declared: nothing vouches"), "the report says where the pairs come from");
+
+    // Without labels there is no task to learn: the arm that has nothing else is left out, the others train.
+    write(&folder, "mine.jsonl", &declared_pairs(false));
+    run(&recipe, "unlabelled");
+    assert!(!folder.join("unlabelled/plain").exists() && folder.join("unlabelled/causal/adapter").exists());
+    let nothing = ["tune", "--model", "embedded", "--eval-set", &pairs, "--arm", "plain", "--output", &adapter];
+    refused(&nothing, "arm plain has nothing to learn from");
+}

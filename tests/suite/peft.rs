@@ -394,7 +394,6 @@ fn texts_of_one_batch_are_continued_with_their_own_adapters() {
     let requests: Vec<GenerateRequest> = (chosen.iter().zip([5, 2, 7, 5]))
         .map(|(name, length)| GenerateRequest { id: format!("{name:?}"), prompt: prompt(length) })
         .collect();
-    // Texts end at different times, so that later passes hold some of them alone.
     let options = GenerateOptions { stop: Stop::AtLimit, ..GenerateOptions::greedy(8) };
     let run = |model: &LanguageModel, requests: &[GenerateRequest], options: &GenerateOptions| {
         complete(model, requests, options, &mut NoHooks, &mut |_| {}, &Silent).expect("tokens")
@@ -408,7 +407,7 @@ fn texts_of_one_batch_are_continued_with_their_own_adapters() {
         assert_eq!(found.ids.len(), 8);
     }
     assert_ne!(together[0].ids, together[3].ids);
-    // A pass over the second and the fourth text alone uses their adapters.
+    // Once others have ended, a pass holds some texts alone: here the second and the fourth, with their adapters.
     let model = bank.rows(&chosen).expect("rows");
     let mut cache = model.cache(4, 16).expect("cache");
     let ids = Tensor::new(vec![prompt(5), prompt(5)], &Device::Cpu).expect("ids");

@@ -11,6 +11,7 @@ use counterpath::pipeline::mediation::{MediationPairs, Mediator, parse_kinds};
 use counterpath::pipeline::population::{Population, Sizes};
 use counterpath::pipeline::recipe::{EvaluateRecipe, MediateRecipe, Recipe, TuneRecipe};
 use counterpath::pipeline::scoring::{Scorer, Subject};
+use counterpath::pipeline::tuning::PenaltySites;
 use counterpath::pipeline::{records, tuning};
 use counterpath::record::{AdapterIdentity, RunRecord};
 use counterpath::report::terminal;
@@ -243,8 +244,11 @@ pub fn tune(args: &Tune, format: Format, progress: &dyn Progress) -> Result<()> 
     };
     let sets = open_sets(&args.eval_sets, sizes, args.seed)?;
     let data = tuning::tuning_data(&loaded.model, &sets, &canaries(0, Seed::new(args.seed)))?;
-    let specs = tuning::arm_specs(&recipe, args.seed, 1, &pathways, &candidates)?;
-    let spec = specs.first().context("no arm")?;
+    let sites = PenaltySites { pathways, candidates };
+    let specs = tuning::arm_specs(&recipe, (args.seed, 1), &sites, &data, progress)?;
+    let spec = specs.first().with_context(|| {
+        format!("arm {} has nothing to learn from: it needs labelled prompts, pairs to tune on, or a pathway", args.arm)
+    })?;
     let arm = tuning::train_arm(&loaded.model, &loaded.source, spec, &data, &args.arm, &args.output, progress)?;
     let last = arm.curves.last().map_or(f64::NAN, |step| step.total);
     match format {
