@@ -93,6 +93,9 @@ pub struct Quickstart {
     /// cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "cpu")]
     pub device: String,
+    /// Print what the run will need in memory and time, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// The loop from a recipe.
@@ -115,6 +118,9 @@ pub struct Run {
     /// How many training seeds an arm gets
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub seeds: u32,
+    /// Print what the run will need in memory and time, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Items and pairs of a scenario.

@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
-use counterpath::model::BaseType;
+use counterpath::intervene::NaiveEngine;
 use counterpath::model::needs::{Job, JobKind, Needs, Outline};
 use counterpath::model::reference::CheckpointRef;
+use counterpath::model::{Architecture, BaseType};
+use counterpath::pipeline::recipe::TuneRecipe;
 use serde_json::json;
 
-use super::args::ModelArgs;
+use super::args::LoadArgs;
 use super::verbs::{Format, print_json};
 
 /// Whether the work is to be done.
@@ -35,32 +37,48 @@ pub fn scoring(batch_tokens: usize, total_tokens: usize) -> Job {
     Job { rows, tokens: PROMPT_TOKENS, read, total_tokens, kind: JobKind::Score }
 }
 
+/// Steps of training on rows of prompt length, the loss read at the last position of each.
+pub fn training(recipe: &TuneRecipe, arms: usize) -> Job {
+    // A pair of each kind has two sides.
+    let rows = recipe.batch + 4 * recipe.pairs + recipe.canaries;
+    let total_tokens = arms * recipe.steps * recipe.accumulation * rows * PROMPT_TOKENS;
+    Job { rows, tokens: PROMPT_TOKENS, read: rows, total_tokens, kind: JobKind::Train }
+}
+
+/// One run a cell: every kind of site at every layer and position (at every head, for `z`), for so many prompts.
+pub fn patching(architecture: &Architecture, kinds: &[String], prompts: usize, tokens: usize) -> Job {
+    let cells = |kind: &String| if kind == "z" { architecture.n_heads } else { 1 };
+    let cells: usize = kinds.iter().map(cells).sum::<usize>() * architecture.n_layers * tokens;
+    let batch = NaiveEngine::default().batch_tokens;
+    Job { read: batch / tokens.max(1), tokens, ..scoring(batch, cells * prompts * tokens) }
+}
+
 /// Tokens of a file of text, about.
 pub fn tokens_of(path: &std::path::Path) -> usize {
     counterpath::base::files::size(path).map_or(0, |bytes| bytes.div_ceil(TOKEN_BYTES) as usize)
 }
 
 /// Refuses a job that does not fit, and prints what it needs where `--dry-run` asks for that.
-pub fn consider(args: &ModelArgs, job: Job, format: Format) -> Result<Next> {
-    let dry = args.load.dry_run;
-    let outline = match CheckpointRef::parse(&args.model)? {
+pub fn consider(model: &str, load: &LoadArgs, job: &dyn Fn(&Architecture) -> Job, format: Format) -> Result<Next> {
+    let dry = load.dry_run;
+    let outline = match CheckpointRef::parse(model)? {
         CheckpointRef::Folder(folder) if counterpath::base::files::exists(&folder.join("config.json")) => {
             Outline::read(&folder)?
         }
         CheckpointRef::Folder(_) | CheckpointRef::Hub { .. } if dry => {
-            bail!("--dry-run reads config.json, and {} has none here yet; fetch or convert it first", args.model)
+            bail!("--dry-run reads config.json, and {model} has none here yet; fetch or convert it first")
         }
         // What is not here yet cannot be looked at; the embedded model fits everywhere.
         _ if !dry => return Ok(Next::Go),
         _ => Outline::new(&serde_json::from_str(include_str!("../../models/embedded/config.json"))?, 0)?,
     };
-    let base = args.load.base_dtype;
+    let (base, job) = (load.base_dtype, job(outline.architecture()));
     let needs = outline.needs(job, base);
-    if args.load.device == "cpu" {
+    if load.device == "cpu" {
         refuse(&outline, job, base, needs)?;
     }
     match dry {
-        true => print(&args.model, &outline, job, base, needs, format).map(|()| Next::Stop),
+        true => print(model, &outline, job, base, needs, format).map(|()| Next::Stop),
         false => Ok(Next::Go),
     }
 }

@@ -102,7 +102,7 @@ mod tests {
         for name in ["f32", "keep", "bf16", "q8_0", "q4_k"] {
             assert_eq!(name.parse::<BaseType>().expect("type").to_string(), name);
         }
-        assert!("q3".parse::<BaseType>().err().expect("refused").to_string().contains("q4_k"));
+        assert!("q3".parse::<BaseType>().expect_err("refused").to_string().contains("q4_k"));
         let q4 = BaseType::Packed(GgmlDType::Q4K);
         assert_eq!(q4.kind(DType::F32, 512), Some(GgmlDType::Q4K));
         assert_eq!(q4.kind(DType::F32, 576), Some(GgmlDType::Q8_0));

@@ -152,7 +152,8 @@ impl Outline {
         };
         let halves = (0..usize::BITS).map(|power| 1usize << power).take_while(|share| *share <= job.rows.max(1));
         let mut ways = halves.flat_map(|share| bases.iter().map(move |base| (share, *base)));
-        ways.find(|(share, base)| self.needs(rows(*share), *base).bytes() <= bytes).map(|(share, base)| (base, rows(share).rows))
+        ways.find(|(share, base)| self.needs(rows(*share), *base).bytes() <= bytes)
+            .map(|(share, base)| (base, rows(share).rows))
     }
 }
 

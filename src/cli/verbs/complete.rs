@@ -37,7 +37,7 @@ struct Prompt {
 pub fn run(args: &Complete, format: Format, progress: &dyn Progress) -> Result<()> {
     let options = options(args)?;
     let lines = lines(args)?;
-    if consider(&args.model, job(args, &lines), format)? == Next::Stop {
+    if consider(&args.model.model, &args.model.load, &|_| job(args, &lines), format)? == Next::Stop {
         return Ok(());
     }
     let model = load(&args.model, progress)?.model;

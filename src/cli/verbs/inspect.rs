@@ -23,7 +23,7 @@ pub fn run(args: &Inspect, format: Format, progress: &dyn Progress) -> Result<()
             bail!("--output and --hook need a prompt: add --ids 1,5,9 or --text \"…\"");
         }
         let job = needs::scoring(1024, 1024);
-        if needs::consider(&args.model, job, format)? == Next::Stop {
+        if needs::consider(&args.model.model, &args.model.load, &|_| job, format)? == Next::Stop {
             return Ok(());
         }
         return describe(&load(&args.model, progress)?, format);
@@ -33,7 +33,7 @@ pub fn run(args: &Inspect, format: Format, progress: &dyn Progress) -> Result<()
     };
     let tokens = args.text.as_ref().map_or(args.ids.len(), |text| text.len().div_ceil(4));
     let job = Job { rows: 1, tokens, read: tokens, total_tokens: tokens, kind: JobKind::Score };
-    if needs::consider(&args.model, job, format)? == Next::Stop {
+    if needs::consider(&args.model.model, &args.model.load, &|_| job, format)? == Next::Stop {
         return Ok(());
     }
     let Loaded { model, .. } = load(&args.model, progress)?;

@@ -14,7 +14,7 @@ use super::{Format, print_json};
 /// Answers a request file.
 pub fn run(args: &Score, format: Format, progress: &dyn Progress) -> Result<()> {
     let job = needs::scoring(args.batch_tokens, needs::tokens_of(&args.requests));
-    if needs::consider(&args.model, job, format)? == Next::Stop {
+    if needs::consider(&args.model.model, &args.model.load, &|_| job, format)? == Next::Stop {
         return Ok(());
     }
     let loaded = load(&args.model, progress)?;
