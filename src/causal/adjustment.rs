@@ -32,18 +32,39 @@ impl Graph {
     /// All minimal adjustment sets, or why there is none. Exponential in the number of sets, which is small in
     /// declared graphs.
     pub fn adjustment(&self, x: usize, y: usize) -> Adjustment {
+        self.adjustment_with(x, y, NodeSet::EMPTY)
+    }
+
+    /// The same where `forced` is adjusted for in any case: all sets that hold it and lose their validity with any other
+    /// of their nodes. A forced node that must not be adjusted for is refused.
+    pub fn adjustment_with(&self, x: usize, y: usize, forced: NodeSet) -> Adjustment {
         if !self.descendants(one(x)).contains(y) {
             return Adjustment::NoEffect;
         }
         let graph = self.proper_back_door(x, y);
-        let allowed = (graph.ancestors(one(x) | one(y)) & self.observed()) - self.forbidden(x, y);
+        let forbidden = self.forbidden(x, y);
+        let allowed = (graph.ancestors(one(x) | one(y) | forced) & self.observed()) - forbidden;
         let mut sets = Vec::new();
-        graph.minimal_separators(x, y, NodeSet::EMPTY, allowed, &mut sets);
+        if forced.is_disjoint(forbidden) {
+            graph.minimal_separators((x, y), forced, forced, allowed | forced, &mut sets);
+        }
         if sets.is_empty() {
             return Adjustment::Refused { open_path: graph.open_path(x, y, allowed) };
         }
         sets.sort_by_key(|set| (set.len(), *set));
         Adjustment::Sets(sets)
+    }
+
+    /// Whether `z` identifies the total effect where only units with given values of `selected` are in the data:
+    /// selection counts as one more condition, so it may neither open a path nor respond to x on the way to y.
+    pub fn is_adjustment_set_under_selection(&self, x: usize, y: usize, z: NodeSet, selected: NodeSet) -> bool {
+        self.is_adjustment_set(x, y, z | selected)
+    }
+
+    /// Whether `z` identifies the causal odds ratio of x and y under selection: odds ratios survive selection on the
+    /// outcome (case-control sampling), so that beyond a valid `z` only x ⊥ selected | y, z is needed.
+    pub fn is_odds_ratio_set_under_selection(&self, x: usize, y: usize, z: NodeSet, selected: NodeSet) -> bool {
+        self.is_adjustment_set(x, y, z) && self.separated(one(x), selected, z.with(y))
     }
 
     /// Nodes that no adjustment set may hold: x, y, latents, and descendants of what lies between x and y.
@@ -61,22 +82,29 @@ impl Graph {
         self.filter_edges(|from, to| from != x || !between.contains(to), |_, _| true)
     }
 
-    /// Collects the minimal separators Z of x and y with `needed` ⊆ Z ⊆ `allowed`. `allowed` holds ancestors of x or
-    /// y only, where separation is vertex separation in one moral graph: larger sets separate when smaller ones do.
-    fn minimal_separators(&self, x: usize, y: usize, needed: NodeSet, allowed: NodeSet, found: &mut Vec<NodeSet>) {
+    /// Collects the minimal separators Z of x and y with `needed` ⊆ Z ⊆ `allowed`. `allowed` holds ancestors of x, y or
+    /// `forced` only, where separation is vertex separation in one moral graph: larger sets separate when smaller ones do.
+    fn minimal_separators(
+        &self,
+        (x, y): (usize, usize),
+        forced: NodeSet,
+        needed: NodeSet,
+        allowed: NodeSet,
+        found: &mut Vec<NodeSet>,
+    ) {
         let separates = |z: NodeSet| self.separated(one(x), one(y), z);
         if !separates(allowed) {
             return;
         }
         if separates(needed) {
-            if needed.iter().all(|node| !separates(needed.without(node))) {
+            if (needed - forced).iter().all(|node| !separates(needed.without(node))) {
                 found.push(needed);
             }
             return;
         }
         if let Some(node) = (allowed - needed).min() {
-            self.minimal_separators(x, y, needed, allowed.without(node), found);
-            self.minimal_separators(x, y, needed.with(node), allowed, found);
+            self.minimal_separators((x, y), forced, needed, allowed.without(node), found);
+            self.minimal_separators((x, y), forced, needed.with(node), allowed, found);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Effects of one binary variable on another, taken apart: total, direct, indirect, spurious, interaction.
 //!
 //! With x₀ the baseline and x₁ the active value of x, and every path but the arrow x → y counted as indirect:
-//! TE = PNDE + TNIE = TNDE + PNIE; TV = E[Y | x₁] − E[Y | x₀] = TE + ExpSE(x₁) − ExpSE(x₀), ExpSE(x) = E[Y | x] − `E[Y_x]`;
+//! TE = PNDE + TNIE = TNDE + PNIE; `TV = E[Y | x₁] − E[Y | x₀] = TE + ExpSE(x₁) − ExpSE(x₀)`, `ExpSE(x) = E[Y | x] − E[Y_x]`;
 //! among units naturally at x₀: TV = ctf-DE − ctf-IE − ctf-SE with ctf-DE = E[Y_{x₁,W_{x₀}} − Y_{x₀} | x₀],
 //! ctf-IE = E[Y_{x₁,W_{x₀}} − Y_{x₁} | x₀], ctf-SE = E[Y_{x₁} | x₀] − E[Y | x₁] (Zhang and Bareinboim 2018;
 //! Plečko and Bareinboim 2024). All are identified first, by the graph, and computed from one distribution.

@@ -82,8 +82,13 @@ impl Graph {
 
     /// The graph with one node declared unobserved.
     pub fn with_latent(mut self, node: usize) -> Self {
-        self.nodes.iter_mut().skip(node).take(1).for_each(|node| node.visibility = Visibility::Latent);
+        self.set_visibility(node, Visibility::Latent);
         self
+    }
+
+    /// Declares whether a node can be observed.
+    pub fn set_visibility(&mut self, node: usize, visibility: Visibility) {
+        self.nodes.iter_mut().skip(node).take(1).for_each(|node| node.visibility = visibility);
     }
 
     /// The number of nodes.

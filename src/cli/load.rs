@@ -35,7 +35,11 @@ impl Loaded {
 pub fn load(args: &ModelArgs, progress: &dyn Progress) -> Result<Loaded> {
     let options =
         LoadOptions { device: parse_device(&args.load.device)?, base: args.load.base_dtype, dtype: DType::F32 };
-    load_parts(&args.model, args.load.adapter.as_deref(), &options, progress)
+    let loaded = load_parts(&args.model, args.load.adapter.as_deref(), &options, progress)?;
+    if args.load.check_finite {
+        loaded.base.check_finite()?;
+    }
+    Ok(loaded)
 }
 
 /// The same from parts.

@@ -62,15 +62,15 @@ pub fn tokens_of(path: &std::path::Path) -> usize {
 pub fn consider(model: &str, load: &LoadArgs, job: &dyn Fn(&Architecture) -> Job, format: Format) -> Result<Next> {
     let dry = load.dry_run;
     let outline = match CheckpointRef::parse(model)? {
-        CheckpointRef::Folder(folder) if counterpath::base::files::exists(&folder.join("config.json")) => {
-            Outline::read(&folder)?
+        CheckpointRef::Folder(folder) => Outline::read(&folder)?,
+        CheckpointRef::Hub { .. } if dry => {
+            bail!("--dry-run downloads nothing: fetch {model} first, and give its folder")
         }
-        CheckpointRef::Folder(_) | CheckpointRef::Hub { .. } if dry => {
-            bail!("--dry-run reads config.json, and {model} has none here yet; fetch or convert it first")
+        // What is not here yet cannot be looked at.
+        CheckpointRef::Hub { .. } => return Ok(Next::Go),
+        CheckpointRef::Embedded => {
+            Outline::new(&serde_json::from_str(include_str!("../../models/embedded/config.json"))?)?
         }
-        // What is not here yet cannot be looked at; the embedded model fits everywhere.
-        _ if !dry => return Ok(Next::Go),
-        _ => Outline::new(&serde_json::from_str(include_str!("../../models/embedded/config.json"))?, 0)?,
     };
     let (base, job) = (load.base_dtype, job(outline.architecture()));
     let needs = outline.needs(job, base);

@@ -3,10 +3,8 @@
 use std::str::FromStr;
 
 use candle_core::quantized::GgmlDType;
-use candle_core::{DType, Tensor};
 
 use super::error::ModelError;
-use crate::ops::PackedWeight;
 
 /// The type that embedding and linear layers are kept in. Gains, biases and positions are always kept in the type that
 /// is computed in, and so is a matrix whose rows fill no whole blocks of any type asked for.
@@ -67,29 +65,22 @@ impl BaseType {
     pub(crate) const NARROWER: [BaseType; 3] =
         [BaseType::Packed(GgmlDType::BF16), BaseType::Packed(GgmlDType::Q8_0), BaseType::Packed(GgmlDType::Q4K)];
 
-    /// What a matrix of `columns`, stored as `stored`, is kept in; none where it is kept in the type of computation.
-    /// Rows that fill no blocks of 256 are kept in blocks of 32, and those that fill none of these in bf16.
-    pub(crate) fn kind(self, stored: DType, columns: usize) -> Option<GgmlDType> {
-        let wanted = match (self, stored) {
-            (Self::Compute, _) => return None,
-            (Self::Packed(kind), _) => kind,
-            (Self::Stored, DType::BF16) => GgmlDType::BF16,
-            (Self::Stored, DType::F16) => GgmlDType::F16,
-            (Self::Stored, _) => return None,
-        };
+    /// What a matrix of `columns` is kept in, whose file has it in `stored` where that has fewer bits than what is
+    /// computed in; none where it is kept in the type of computation. Rows that fill no blocks of 256 are kept in blocks
+    /// of 32, and those that fill none of these in bf16.
+    pub(crate) fn kind(self, stored: Option<GgmlDType>, columns: usize) -> Option<GgmlDType> {
+        let wanted = match self {
+            Self::Compute => None,
+            Self::Packed(kind) => Some(kind),
+            Self::Stored => stored,
+        }?;
         let fits = |kind: &GgmlDType| columns > 0 && columns.is_multiple_of(kind.block_size());
         [wanted, GgmlDType::Q8_0, GgmlDType::BF16].into_iter().find(fits)
     }
 
     /// Bytes of one number, blocks' scales included.
-    pub(crate) fn bytes(self, stored: DType, columns: usize) -> f64 {
+    pub(crate) fn bytes(self, stored: Option<GgmlDType>, columns: usize) -> f64 {
         self.kind(stored, columns).map_or(4.0, |kind| kind.type_size() as f64 / kind.block_size() as f64)
-    }
-
-    /// Packs a matrix that was read in its stored type; none where it stays as it is.
-    pub(crate) fn pack(self, matrix: &Tensor) -> candle_core::Result<Option<PackedWeight>> {
-        let columns = matrix.dims2()?.1;
-        self.kind(matrix.dtype(), columns).map(|kind| PackedWeight::pack(matrix, kind)).transpose()
     }
 }
 
@@ -104,11 +95,14 @@ mod tests {
         }
         assert!("q3".parse::<BaseType>().expect_err("refused").to_string().contains("q4_k"));
         let q4 = BaseType::Packed(GgmlDType::Q4K);
-        assert_eq!(q4.kind(DType::F32, 512), Some(GgmlDType::Q4K));
-        assert_eq!(q4.kind(DType::F32, 576), Some(GgmlDType::Q8_0));
-        assert_eq!(q4.kind(DType::F32, 50), Some(GgmlDType::BF16));
-        assert_eq!(BaseType::Stored.kind(DType::F32, 512), None);
-        assert_eq!(BaseType::Stored.kind(DType::F16, 512), Some(GgmlDType::F16));
-        assert_eq!((BaseType::Compute.bytes(DType::BF16, 256), q4.bytes(DType::BF16, 256)), (4.0, 144.0 / 256.0));
+        assert_eq!(q4.kind(None, 512), Some(GgmlDType::Q4K));
+        assert_eq!(q4.kind(None, 576), Some(GgmlDType::Q8_0));
+        assert_eq!(q4.kind(None, 50), Some(GgmlDType::BF16));
+        assert_eq!(BaseType::Stored.kind(None, 512), None);
+        assert_eq!(BaseType::Stored.kind(Some(GgmlDType::F16), 512), Some(GgmlDType::F16));
+        assert_eq!(
+            (BaseType::Compute.bytes(Some(GgmlDType::BF16), 256), q4.bytes(Some(GgmlDType::BF16), 256)),
+            (4.0, 144.0 / 256.0)
+        );
     }
 }

@@ -5,28 +5,36 @@
 //! factors of the trained pass were fitted to measured peaks (`docs/performance.md`). Time is the number of
 //! multiplications and additions over the speed that a caller has measured. Both are estimates: within about a third.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
-use candle_core::DType;
+use candle_core::quantized::GgmlDType;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::architecture::Architecture;
 use super::base_type::BaseType;
 use super::error::ModelError;
-use super::family;
+use super::family::{self, Blueprint};
+use super::format;
 use crate::base::files;
 
 /// A model that has not been loaded.
 #[derive(Debug, Clone)]
 pub struct Outline {
     architecture: Architecture,
-    /// Rows and columns of every matrix that may be packed.
-    matrices: Vec<(usize, usize)>,
+    /// Every matrix that may be packed.
+    matrices: Vec<Matrix>,
     /// Numbers of what may not.
     others: usize,
-    /// The type that its files seem to hold.
-    stored: DType,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Matrix {
+    rows: usize,
+    columns: usize,
+    /// The type of the file, where it is narrow.
+    stored: Option<GgmlDType>,
 }
 
 /// What is to be done with it.
@@ -74,28 +82,36 @@ impl Needs {
 }
 
 impl Outline {
-    /// Reads a checkpoint's config and the sizes of its files.
-    pub fn read(folder: &Path) -> Result<Self, ModelError> {
-        let config: Value = files::read_json(&folder.join("config.json"))?;
-        let weights = |path: &PathBuf| path.extension().is_some_and(|end| end == "safetensors" || end == "bin");
-        let sizes = files::list(folder)?.into_iter().filter(weights).map(|path| files::size(&path));
-        Self::new(&config, sizes.sum::<Result<u64, _>>()?)
+    /// Reads a checkpoint's config and the headers of its files; a folder without weights is taken to be in f32.
+    pub fn read(path: &Path) -> Result<Self, ModelError> {
+        let source = match format::open(path) {
+            Ok(source) => source,
+            Err(ModelError::NoWeights { .. }) => return Self::new(&files::read_json(&path.join("config.json"))?),
+            Err(other) => return Err(other),
+        };
+        let blueprint = family::read(&source.config)?;
+        let narrow = blueprint.layout.assign(source.tensors, |stored| stored.shape().to_vec())?.weights;
+        let narrow = narrow.into_iter().filter_map(|(name, stored)| Some((name, stored.narrow()?))).collect();
+        Ok(Self::build(blueprint, &narrow))
     }
 
-    /// The outline of a config whose weights take `bytes` on disk.
-    pub fn new(config: &Value, bytes: u64) -> Result<Self, ModelError> {
-        let blueprint = family::read(config)?;
+    /// The outline of a config, its weights in f32.
+    pub fn new(config: &Value) -> Result<Self, ModelError> {
+        Ok(Self::build(family::read(config)?, &BTreeMap::new()))
+    }
+
+    fn build(blueprint: Blueprint, narrow: &BTreeMap<String, GgmlDType>) -> Self {
         let packable = blueprint.layout.matrices();
         let (mut matrices, mut others) = (Vec::new(), 0);
         for (name, shape) in blueprint.layout.tensors() {
             match shape.as_slice() {
-                [rows, columns] if packable.contains(&name) => matrices.push((*rows, *columns)),
+                [rows, columns] if packable.contains(&name) => {
+                    matrices.push(Matrix { rows: *rows, columns: *columns, stored: narrow.get(&name).copied() });
+                }
                 shape => others += shape.iter().product::<usize>(),
             }
         }
-        let outline = Self { architecture: blueprint.architecture, matrices, others, stored: DType::F32 };
-        let half = bytes > 0 && bytes < 3 * outline.parameters() as u64;
-        Ok(Self { stored: if half { DType::BF16 } else { DType::F32 }, ..outline })
+        Self { architecture: blueprint.architecture, matrices, others }
     }
 
     /// Sizes and choices.
@@ -105,13 +121,13 @@ impl Outline {
 
     /// Number of weights.
     pub fn parameters(&self) -> usize {
-        self.matrices.iter().map(|(rows, columns)| rows * columns).sum::<usize>() + self.others
+        self.matrices.iter().map(|matrix| matrix.rows * matrix.columns).sum::<usize>() + self.others
     }
 
     /// Bytes of the weights in memory.
     pub fn weights(&self, base: BaseType) -> u64 {
-        let matrix = |(rows, columns): &(usize, usize)| (rows * columns) as f64 * base.bytes(self.stored, *columns);
-        self.matrices.iter().map(matrix).sum::<f64>() as u64 + 4 * self.others as u64
+        let bytes = |matrix: &Matrix| (matrix.rows * matrix.columns) as f64 * base.bytes(matrix.stored, matrix.columns);
+        self.matrices.iter().map(bytes).sum::<f64>() as u64 + 4 * self.others as u64
     }
 
     /// What a job needs.
@@ -129,7 +145,7 @@ impl Outline {
             // one block and of the logits come on top.
             JobKind::Train => tokens * (layers * (5 * d + attention + 3 * m) + 2 * (attention + 3 * m)) + 2 * logits,
         };
-        let inner: u64 = self.matrices.iter().map(|(rows, columns)| (rows * columns) as u64).sum();
+        let inner: u64 = self.matrices.iter().map(|matrix| (matrix.rows * matrix.columns) as u64).sum();
         let embedding = (a.vocab_size * a.d_model) as u64;
         // The embedding is looked up; as a head it multiplies the positions that are read.
         let blocks = inner - if a.tied_head { embedding } else { 2 * embedding }.min(inner);
@@ -168,7 +184,7 @@ mod tests {
             "model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024, "vocab_size": 50257,
             "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5
         });
-        Outline::new(&config, 497_774_208).expect("outline")
+        Outline::new(&config).expect("outline")
     }
 
     #[test]

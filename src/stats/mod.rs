@@ -5,6 +5,7 @@ pub mod auc;
 pub mod binomial;
 pub mod bootstrap;
 pub mod calibration;
+pub mod design;
 mod draws;
 pub mod errors;
 mod form;
@@ -17,6 +18,7 @@ pub mod paired;
 pub mod permutation;
 pub mod power;
 pub mod python_random;
+pub mod regression;
 pub mod result;
 pub mod roc;
 pub mod seeds;
@@ -26,6 +28,7 @@ pub use auc::{Delong, DelongDifference, delong};
 pub use binomial::{mcnemar_exact, wilson};
 pub use bootstrap::{Bootstrap, Distribution, estimate};
 pub use calibration::calibration_error_by_mass;
+pub use design::{Design, RegressionError};
 pub use errors::{ErrorKind, clustered_mean, pooled, standard_error};
 pub use harness::{HarnessAggregation, harness_bootstrap};
 pub use joint::{JointMetric, joint_replicates};
@@ -35,6 +38,7 @@ pub use paired::{Paired, PairedDifference, PairingError, paired_difference};
 pub use permutation::sign_flip;
 pub use power::{Equivalence, PairedDesign, equivalence, equivalence_level, minimum_detectable_effect, power_of};
 pub use python_random::PythonRandom;
+pub use regression::{OlsFit, Robust, logistic, ols, ridge};
 pub use result::{
     Check, Direction, Effect, EffectGrid, EffectKind, EffectScale, Estimate, Interval, Item, MetricScore, Objective,
     PatchDirection, Pathway, Refutation, Regime, SiteEffect, Statistic,

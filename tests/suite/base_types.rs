@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use candle_core::quantized::GgmlDType;
 use candle_core::{Device, Tensor};
 use counterpath::base::{Seed, Silent};
 use counterpath::model::generate::{Choice, Stop, generate};
@@ -10,6 +11,7 @@ use counterpath::model::{
     TargetModules, score, target_logprobs,
 };
 
+use crate::formats::gguf;
 use crate::shared::shared_dir;
 
 fn folder(name: &str) -> Option<PathBuf> {
@@ -88,4 +90,23 @@ fn a_file_kept_as_it_is_keeps_its_digest_and_a_real_model_its_story() {
     };
     let (exact, rounded) = (loss(&wide), loss(&load(&folder, "q8_0")));
     assert!((exact - rounded).abs() < 0.3 && exact != rounded, "{exact} {rounded}");
+}
+
+/// Blocks of a file are taken over as they stand, rows in the order of the reference.
+#[test]
+fn blocks_of_a_gguf_file_stay_as_they_are() {
+    for (family, kind) in [("llama", GgmlDType::Q8_0), ("llama", GgmlDType::F16), ("gemma2", GgmlDType::Q8_0)] {
+        let folder = std::env::temp_dir().join(format!("counterpath-base-{family}-{kind:?}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("folder");
+        let path = folder.join("model.gguf");
+        std::fs::write(&path, gguf(family, |_| kind, vec![])).expect("file");
+        let (kept, wide) = (load(&path, "keep"), load(&path, "f32"));
+        assert_eq!(kept.digest(), wide.digest(), "{family} {kind:?}: the same numbers");
+        assert!(kept.tensors().len() < wide.tensors().len(), "{family} {kind:?}: matrices are packed");
+        let ids: Vec<u32> = (1..9).collect();
+        let (found, expected) = (logits(&kept, &ids), logits(&wide, &ids));
+        assert!(apart(&found, &expected) < 1e-4, "{family} {kind:?}: {}", apart(&found, &expected));
+        assert_ne!(load(&path, "q4_0").digest(), wide.digest(), "{family} {kind:?}: rounded again");
+        std::fs::remove_dir_all(&folder).expect("removed");
+    }
 }

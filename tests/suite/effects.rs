@@ -14,7 +14,7 @@ use counterpath::causal::{Among, Graph, NodeSet, PathQuery, PathVerdict, Source,
 use crate::causal::{query, random_graph, random_query};
 
 /// The binary model of reference/causal.md 3.5, in tenths: C → A, C → M, C → Y, A → M, A → Y, M → Y.
-fn mediation_model() -> (Graph, Truth) {
+pub fn mediation_model() -> (Graph, Truth) {
     let edges = [("C", "A"), ("C", "M"), ("C", "Y"), ("A", "M"), ("A", "Y"), ("M", "Y")];
     let graph = Graph::from_edges(&["C", "A", "M", "Y"], &edges, &[]).expect("graph");
     // Codes read the parents in node order, first bit most significant.

@@ -1,11 +1,19 @@
 //! The integration suite: one binary, one module a room.
 
+mod allocation;
+mod bad_input;
 mod base_types;
 mod causal;
+mod chat;
 mod cli;
+mod discover;
 mod effects;
+mod estimate;
+mod formats;
 mod generate;
 mod gradients;
+mod graphs;
+mod hostile;
 #[cfg(feature = "hub")]
 mod hub;
 mod intervene;
@@ -22,6 +30,8 @@ mod shared;
 mod small;
 mod stats;
 mod stories;
+mod structural;
 mod tiny;
+mod tokenizers;
 mod trust;
 mod tune;

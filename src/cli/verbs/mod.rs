@@ -2,6 +2,8 @@
 
 mod compare;
 mod complete;
+mod convert;
+mod identify;
 mod inspect;
 mod report;
 mod run;
@@ -27,6 +29,8 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
     let format = if cli.json { Format::Json } else { Format::Text };
     match &cli.verb {
         Verb::Inspect(args) => inspect::run(args, format, progress),
+        Verb::Convert(args) => convert::run(args, format, progress),
+        Verb::Identify(args) => identify::run(args, format),
         Verb::Score(args) => score::run(args, format, progress),
         Verb::Complete(args) => complete::run(args, format, progress),
         Verb::Compare(args) => compare::run(args, format),

@@ -66,6 +66,7 @@ impl Job<'_> {
     fn run(self, format: Format, progress: &dyn Progress) -> Result<()> {
         let load = LoadArgs {
             adapter: None,
+            check_finite: false,
             device: self.device.to_owned(),
             base_dtype: BaseType::Compute,
             dry_run: self.dry_run,
