@@ -30,6 +30,9 @@ use serde_json::{Value, json};
 /// One job.
 #[derive(Parser)]
 struct Args {
+    /// What matrices are kept in: f32, keep, bf16, f16, q8_0, q4_k, …
+    #[arg(long, default_value = "f32")]
+    base_dtype: String,
     /// make, forward, score, lora or generate
     job: String,
     /// The model's folder
@@ -71,7 +74,8 @@ fn main() -> Result<()> {
     }
     let folder = args.model.clone().context("--model FOLDER")?;
     let started = Instant::now();
-    let model = LanguageModel::load(&folder, &LoadOptions::default())?;
+    let model =
+        LanguageModel::load(&folder, &LoadOptions { base: args.base_dtype.parse()?, ..LoadOptions::default() })?;
     let loaded = json!({"load_s": started.elapsed().as_secs_f64(), "rss_loaded_mb": memory("VmRSS"), "peak_load_mb": memory("VmHWM")});
     let job = match args.job.as_str() {
         "forward" => forward(&model, &args)?,
@@ -82,7 +86,7 @@ fn main() -> Result<()> {
     };
     let mut line = json!({
         "job": args.job, "impl": "counterpath", "model": folder, "batch": args.batch, "len": args.len,
-        "threads": rayon::current_num_threads(), "version": env!("CARGO_PKG_VERSION"), "peak_rss_mb": memory("VmHWM"),
+        "base_dtype": args.base_dtype, "threads": rayon::current_num_threads(), "version": env!("CARGO_PKG_VERSION"), "peak_rss_mb": memory("VmHWM"),
     });
     for part in [loaded, job] {
         if let (Some(line), Value::Object(part)) = (line.as_object_mut(), part) {

@@ -184,6 +184,11 @@ pub fn map(path: &Path) -> Result<Map, FileError> {
     unsafe { memmap2::Mmap::map(&file) }.map(Map).map_err(io("map", path))
 }
 
+/// Bytes of a file.
+pub fn size(path: &Path) -> Result<u64, FileError> {
+    Ok(std::fs::metadata(path).map_err(io("read", path))?.len())
+}
+
 /// A file that is written piece by piece and takes its place when it is whole: until then, and where it is dropped
 /// before, the old content stays. Missing parent folders are made.
 pub struct AtomicFile {

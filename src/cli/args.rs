@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use counterpath::model::BaseType;
 
 use super::causal_args::Identify;
 
@@ -75,6 +76,16 @@ pub struct LoadArgs {
     /// Refuse weights that are NaN or infinite
     #[arg(long)]
     pub check_finite: bool,
+    /// What embedding and linear layers are kept in: f32, keep (as the file has them), bf16, f16, q8_0, q5_0, q4_0, q6_k, q5_k, q4_k
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = base_type)]
+    pub base_dtype: BaseType,
+    /// Print what the job will need in memory and time, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+fn base_type(text: &str) -> Result<BaseType, String> {
+    text.parse().map_err(|error: counterpath::model::ModelError| error.to_string())
 }
 
 /// The loop on the embedded model.
@@ -92,6 +103,9 @@ pub struct Quickstart {
     /// cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "cpu")]
     pub device: String,
+    /// Print what the run will need in memory and time, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// The loop from a recipe.
@@ -117,6 +131,9 @@ pub struct Run {
     /// How many training seeds an arm gets
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub seeds: u32,
+    /// Print what the run will need in memory and time, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Items and pairs of a scenario.

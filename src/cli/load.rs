@@ -8,7 +8,7 @@ use candle_core::{DType, Device};
 use counterpath::base::{Digest, Progress};
 use counterpath::model::hub::{self, HubOptions, Network};
 use counterpath::model::reference::CheckpointRef;
-use counterpath::model::{Adapter, LanguageModel, LoadOptions};
+use counterpath::model::{Adapter, BaseType, LanguageModel, LoadOptions};
 
 use super::args::ModelArgs;
 
@@ -33,7 +33,9 @@ impl Loaded {
 
 /// Loads what `--model`, `--adapter` and `--device` name.
 pub fn load(args: &ModelArgs, progress: &dyn Progress) -> Result<Loaded> {
-    let loaded = load_parts(&args.model, args.load.adapter.as_deref(), &args.load.device, progress)?;
+    let options =
+        LoadOptions { device: parse_device(&args.load.device)?, base: args.load.base_dtype, dtype: DType::F32 };
+    let loaded = load_parts(&args.model, args.load.adapter.as_deref(), &options, progress)?;
     if args.load.check_finite {
         loaded.base.check_finite()?;
     }
@@ -41,19 +43,27 @@ pub fn load(args: &ModelArgs, progress: &dyn Progress) -> Result<Loaded> {
 }
 
 /// The same from parts.
-pub fn load_parts(model: &str, adapter: Option<&Path>, device: &str, progress: &dyn Progress) -> Result<Loaded> {
-    let device = parse_device(device)?;
+pub fn load_parts(
+    model: &str,
+    adapter: Option<&Path>,
+    options: &LoadOptions,
+    progress: &dyn Progress,
+) -> Result<Loaded> {
+    let device = &options.device;
     let reference = CheckpointRef::parse(model)?;
     let base = match &reference {
-        CheckpointRef::Embedded => LanguageModel::embedded(&device)?,
-        CheckpointRef::Folder(folder) => load_folder(folder, &device)?,
+        CheckpointRef::Embedded if options.base != BaseType::Compute => {
+            bail!("--base-dtype {}: the embedded model is always kept in f32", options.base)
+        }
+        CheckpointRef::Embedded => LanguageModel::embedded(device)?,
+        CheckpointRef::Folder(folder) => LanguageModel::load(folder, options)?,
         CheckpointRef::Hub { id, revision } => {
             let folder = hub::fetch(id, revision, &hub_options()?, progress)?;
-            load_folder(&folder, &device)?
+            LanguageModel::load(&folder, options)?
         }
     };
     let adapter = match adapter {
-        Some(folder) => Some((folder.to_path_buf(), Adapter::load(folder, &device)?)),
+        Some(folder) => Some((folder.to_path_buf(), Adapter::load(folder, device)?)),
         None => None,
     };
     let model = match &adapter {
@@ -63,10 +73,6 @@ pub fn load_parts(model: &str, adapter: Option<&Path>, device: &str, progress: &
         None => base.clone(),
     };
     Ok(Loaded { model, base, adapter, source: reference.to_string() })
-}
-
-fn load_folder(folder: &Path, device: &Device) -> Result<LanguageModel> {
-    Ok(LanguageModel::load(folder, &LoadOptions { device: device.clone(), dtype: DType::F32 })?)
 }
 
 /// `cpu`, `cuda`, `cuda:N`, `metal`.

@@ -3,6 +3,7 @@
 mod args;
 mod causal_args;
 mod load;
+mod needs;
 mod process;
 mod progress;
 mod verbs;

@@ -17,7 +17,7 @@ use super::linear::{Linear, Lora, Owners, Routes};
 use super::mlp::Mlp;
 use super::norm::Norm;
 use super::rotary::RotaryTables;
-use crate::ops::{self, Span};
+use crate::ops::{self, PackedWeight, Span};
 
 /// Which positions a pass unembeds.
 #[derive(Debug, Clone, Copy)]
@@ -165,6 +165,8 @@ impl Block {
 pub(crate) struct Decoder {
     architecture: Arc<Architecture>,
     embedding_vd: Tensor,
+    /// The embedding where it is kept in fewer bits; `embedding_vd` then holds its shape alone.
+    packed_embedding: Option<PackedWeight>,
     positions_td: Option<Tensor>,
     rotaries: Arc<Vec<RotaryTables>>,
     blocks: Vec<Block>,
@@ -189,6 +191,7 @@ impl Decoder {
         };
         Ok(Self {
             embedding_vd,
+            packed_embedding: None,
             positions_td,
             rotaries: Arc::new(architecture.rotaries.iter().cloned().map(RotaryTables::new).collect()),
             blocks: layout.blocks.iter().map(block).collect::<std::result::Result<_, _>>()?,
@@ -205,6 +208,19 @@ impl Decoder {
 
     pub fn dtype(&self) -> DType {
         self.embedding_vd.dtype()
+    }
+
+    /// Keeps matrices in fewer bits, by their tensors' names.
+    pub fn pack(&mut self, layout: &Layout, packed: &BTreeMap<String, PackedWeight>) {
+        self.packed_embedding = packed.get(&layout.embedding.0).cloned();
+        if let (true, Some(packed)) = (layout.tied, &self.packed_embedding) {
+            self.head.pack(packed.clone());
+        }
+        for linear in self.linears_mut() {
+            if let Some(packed) = packed.get(&format!("{}.weight", linear.place.module)) {
+                linear.pack(packed.clone());
+            }
+        }
     }
 
     fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
@@ -258,6 +274,9 @@ impl Decoder {
     /// Puts another tensor in the place of a weight, gain, bias or table; the head keeps its weight when the embedding
     /// that it is tied to is replaced, and the other way round.
     pub fn replace(&mut self, layout: &Layout, name: &str, tensor: &Tensor) -> std::result::Result<(), ModelError> {
+        if layout.embedding.0 == name {
+            self.packed_embedding = None;
+        }
         let tables = [
             Some(&mut self.embedding_vd).filter(|_| layout.embedding.0 == name),
             self.positions_td.as_mut().filter(|_| layout.positions.as_ref().is_some_and(|(known, ..)| known == name)),
@@ -328,7 +347,10 @@ impl Decoder {
 
     fn embed(&self, ids_bt: &Tensor, spans: Option<&[Span]>, hooks: &mut dyn Hooks) -> Result<Tensor> {
         let (_, tokens) = ids_bt.dims2()?;
-        let embed_btd = ops::embed(&self.embedding_vd, ids_bt)?;
+        let embed_btd = match &self.packed_embedding {
+            Some(packed) => packed.embed(ids_bt)?,
+            None => ops::embed(&self.embedding_vd, ids_bt)?,
+        };
         let embed_btd = match self.architecture.embedding_scale {
             Some(scale) => (embed_btd * scale)?,
             None => embed_btd,

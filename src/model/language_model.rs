@@ -1,6 +1,6 @@
 //! A language model: its architecture, tensors, tokenizer and decoder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::adapter::Adapter;
 use super::architecture::{Architecture, Dimension};
 use super::attention::Keep;
+use super::base_type::BaseType;
 use super::cache::KeyValueCache;
 use super::decoder::{Decoder, Pass, Prefix, Readout, Start};
 use super::error::ModelError;
@@ -18,23 +19,25 @@ use super::format::{self, Source, TokenizerFiles};
 use super::hook::{HookPoint, Hooks};
 use super::layout::{BlockLayout, Layout};
 use super::text::TextTokenizer;
-use super::weights;
+use super::weights::{self, Weights};
 use crate::base::Digest;
 use crate::base::digest::Hasher;
-use crate::ops::{Span, WeightLayout};
+use crate::ops::{PackedWeight, Span, WeightLayout};
 
 /// Where and as what weights are held.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
     /// The device.
     pub device: Device,
-    /// The type; `F32` on a CPU.
+    /// The type that is computed in; `F32` on a CPU.
     pub dtype: DType,
+    /// The type that matrices are kept in.
+    pub base: BaseType,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { device: Device::Cpu, dtype: DType::F32 }
+        Self { device: Device::Cpu, dtype: DType::F32, base: BaseType::Compute }
     }
 }
 
@@ -64,6 +67,7 @@ struct Shared {
     architecture: Arc<Architecture>,
     layout: Layout,
     tensors: BTreeMap<String, Tensor>,
+    packed: BTreeMap<String, PackedWeight>,
     tokenizer: Option<TextTokenizer>,
     digest: Digest,
 }
@@ -77,14 +81,14 @@ impl LanguageModel {
 
     /// The model inside the program, read like any other.
     pub fn embedded(device: &Device) -> Result<Self, ModelError> {
-        Self::from_source(format::embedded_source()?, &LoadOptions { device: device.clone(), dtype: DType::F32 })
+        Self::from_source(format::embedded_source()?, &LoadOptions { device: device.clone(), ..LoadOptions::default() })
     }
 
     pub(crate) fn from_source(source: Source, options: &LoadOptions) -> Result<Self, ModelError> {
         let blueprint = family::read(&source.config)?;
         let tokenizer = source.tokenizer.as_ref().map(TokenizerFiles::build).transpose()?;
-        let tensors = weights::read(source.tensors, &blueprint.layout, options.dtype, &options.device)?;
-        Self::assemble(blueprint, tensors, tokenizer)
+        let weights = weights::read(source.tensors, &blueprint.layout, options)?;
+        Self::assemble(blueprint, weights, tokenizer)
     }
 
     /// A model from tensors under their Hugging Face names. A tensor that is a variable stays one: gradients reach it,
@@ -106,14 +110,12 @@ impl LanguageModel {
         if let Some((name, _)) = assigned.weights.iter().find(|(_, tensor)| !tensor.device().same_device(device)) {
             return Err(ModelError::Request(format!("tensor {name} is on another device than the model")));
         }
-        Self::assemble(blueprint, assigned.weights, tokenizer)
+        let weights = Weights { tensors: assigned.weights, packed: BTreeMap::new() };
+        Self::assemble(blueprint, weights, tokenizer)
     }
 
-    fn assemble(
-        blueprint: Blueprint,
-        tensors: BTreeMap<String, Tensor>,
-        tokenizer: Option<TextTokenizer>,
-    ) -> Result<Self, ModelError> {
+    fn assemble(blueprint: Blueprint, weights: Weights, tokenizer: Option<TextTokenizer>) -> Result<Self, ModelError> {
+        let Weights { mut tensors, packed } = weights;
         let Blueprint { architecture, layout } = blueprint;
         let tokenizer =
             tokenizer.map(|tokenizer| tokenizer.with_fallback(architecture.bos, architecture.eos.first().copied()));
@@ -122,10 +124,17 @@ impl LanguageModel {
         {
             return Err(ModelError::VocabularyMismatch { largest, rows });
         }
-        let digest = digest(&architecture, &tensors)?;
+        let digest = digest(&architecture, &tensors, &packed)?;
         let architecture = Arc::new(architecture);
-        let decoder = Decoder::new(&architecture, &layout, &tensors)?;
-        Ok(Self { shared: Arc::new(Shared { architecture, layout, tensors, tokenizer, digest }), decoder })
+        // What is packed lends the decoder its shape alone while that is put together.
+        for (name, packed) in &packed {
+            let shape = Tensor::zeros((1, 1), DType::F32, &Device::Cpu)?.broadcast_as(packed.dims())?;
+            tensors.insert(name.clone(), shape);
+        }
+        let mut decoder = Decoder::new(&architecture, &layout, &tensors)?;
+        decoder.pack(&layout, &packed);
+        tensors.retain(|name, _| !packed.contains_key(name));
+        Ok(Self { shared: Arc::new(Shared { architecture, layout, tensors, packed, tokenizer, digest }), decoder })
     }
 
     /// Refuses weights that are NaN or infinite, by the tensor's name.
@@ -155,7 +164,8 @@ impl LanguageModel {
 
     /// Number of weights, adapters left out; a tied head counts once.
     pub fn parameter_count(&self) -> usize {
-        self.tensors().values().map(Tensor::elem_count).sum()
+        let packed = self.shared.packed.values().map(|packed| packed.dims().0 * packed.dims().1);
+        self.tensors().values().map(Tensor::elem_count).chain(packed).sum()
     }
 
     /// The hook points in the order of a pass.
@@ -168,7 +178,8 @@ impl LanguageModel {
         self.architecture().hook_shape(point)
     }
 
-    /// The weights by their Hugging Face names; a tied head is not among them.
+    /// The weights by their Hugging Face names; a tied head is not among them, and what is kept in fewer bits
+    /// ([`BaseType`]) is not either.
     pub fn tensors(&self) -> &BTreeMap<String, Tensor> {
         &self.shared.tensors
     }
@@ -304,7 +315,8 @@ impl LanguageModel {
         architecture: Architecture,
         layout: Layout,
     ) -> Result<Self, ModelError> {
-        Self::assemble(Blueprint { architecture, layout }, tensors, self.shared.tokenizer.clone())
+        let weights = Weights { tensors, packed: BTreeMap::new() };
+        Self::assemble(Blueprint { architecture, layout }, weights, self.shared.tokenizer.clone())
     }
 }
 
@@ -312,21 +324,35 @@ fn contents(tensor: &Tensor) -> Result<Vec<f32>, ModelError> {
     Ok(tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
 }
 
-fn digest(architecture: &Architecture, tensors: &BTreeMap<String, Tensor>) -> Result<Digest, ModelError> {
+/// The digest of a model in single precision, in the order of the tensors' names, however it is kept.
+fn digest(
+    architecture: &Architecture,
+    tensors: &BTreeMap<String, Tensor>,
+    packed: &BTreeMap<String, PackedWeight>,
+) -> Result<Digest, ModelError> {
     let mut hasher = Hasher::default();
     let json = serde_json::to_vec(architecture).map_err(|error| ModelError::Request(error.to_string()))?;
     hasher.part("architecture", &json);
     // A part at a time: a checkpoint is not copied to be digested.
     const PART: usize = 1 << 20;
     let mut bytes = Vec::new();
-    for (name, tensor) in tensors {
-        let all = tensor.detach().flatten_all()?;
-        hasher.begin(name, 4 * all.elem_count() as u64);
-        for start in (0..all.elem_count()).step_by(PART) {
-            let part = all.narrow(0, start, PART.min(all.elem_count() - start))?;
-            bytes.clear();
-            bytes.extend(contents(&part)?.into_iter().flat_map(f32::to_le_bytes));
-            hasher.update(&bytes);
+    let mut add = |hasher: &mut Hasher, part: &Tensor| -> Result<(), ModelError> {
+        bytes.clear();
+        bytes.extend(contents(part)?.into_iter().flat_map(f32::to_le_bytes));
+        hasher.update(&bytes);
+        Ok(())
+    };
+    let names: BTreeSet<&String> = tensors.keys().chain(packed.keys()).collect();
+    for name in names {
+        if let Some(tensor) = tensors.get(name) {
+            let all = tensor.detach().flatten_all()?;
+            hasher.begin(name, 4 * all.elem_count() as u64);
+            for start in (0..all.elem_count()).step_by(PART) {
+                add(&mut hasher, &all.narrow(0, start, PART.min(all.elem_count() - start))?)?;
+            }
+        } else if let Some(packed) = packed.get(name) {
+            hasher.begin(name, 4 * (packed.dims().0 * packed.dims().1) as u64);
+            packed.widened().try_for_each(|run| add(&mut hasher, &run?))?;
         }
     }
     Ok(hasher.finish())

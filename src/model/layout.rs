@@ -1,6 +1,6 @@
 //! Where each weight of a decoder has its place: Hugging Face module paths, shapes, and what a family does with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Tensor;
 
@@ -213,6 +213,12 @@ impl Layout {
             }
         }
         shapes
+    }
+
+    /// The embedding and the weights of linear layers: what may be kept in fewer bits than it is computed in.
+    pub fn matrices(&self) -> BTreeSet<String> {
+        let places = self.blocks.iter().flat_map(BlockLayout::linears).chain([&self.head]);
+        places.map(|place| format!("{}.weight", place.module)).chain([self.embedding.0.clone()]).collect()
     }
 
     /// What the tensor called `name` in a checkpoint is to this model.

@@ -8,7 +8,7 @@ use candle_core::{Result, Tensor};
 
 use super::error::ModelError;
 use super::layout::{LinearPlace, named};
-use crate::ops::{self, FrozenWeight, WeightLayout};
+use crate::ops::{self, FrozenWeight, PackedWeight, WeightLayout};
 
 /// One adapter of one layer. `a: [r, in]`, `b: [out, r]`; all may be variables.
 #[derive(Debug, Clone)]
@@ -45,6 +45,8 @@ pub(crate) enum Owners<'a> {
 pub(crate) struct Linear {
     pub place: LinearPlace,
     weight: Tensor,
+    /// The weight where it is kept in fewer bits; `weight` then holds its shape alone.
+    packed: Option<PackedWeight>,
     bias: Option<Tensor>,
     adapters: Vec<Lora>,
     /// Adapters that rows choose, by number, and the choice of the present batch.
@@ -69,16 +71,41 @@ impl Linear {
             false => None,
         };
         let place = place.clone();
-        Ok(Self { place, weight, bias, adapters: Vec::new(), choices: BTreeMap::new(), routes: None })
+        Ok(Self { place, weight, packed: None, bias, adapters: Vec::new(), choices: BTreeMap::new(), routes: None })
     }
 
     /// The weight or bias that is called `name`.
     pub fn parameter(&mut self, name: &str) -> Option<&mut Tensor> {
         match name.strip_prefix(self.place.module.as_str())? {
-            ".weight" => Some(&mut self.weight),
+            ".weight" => {
+                self.packed = None;
+                Some(&mut self.weight)
+            }
             ".bias" => self.bias.as_mut(),
             _ => None,
         }
+    }
+
+    /// Keeps the weight in fewer bits from here on.
+    pub fn pack(&mut self, packed: PackedWeight) {
+        self.packed = Some(packed);
+    }
+
+    /// W x + b.
+    fn base(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        match &self.packed {
+            Some(packed) => ops::packed_linear(x, packed, bias, self.place.layout),
+            None => ops::linear(x, &self.weight, bias, self.place.layout),
+        }
+    }
+
+    /// W x + b + s·B(A x).
+    fn updated(&self, x: &Tensor, lora: &Lora, bias: Option<&Tensor>) -> Result<Tensor> {
+        if self.packed.is_some() {
+            return self.base(x, bias)? + lora.update(x)?;
+        }
+        let frozen = FrozenWeight { weight: &self.weight, bias, layout: self.place.layout };
+        ops::lora_linear(x, frozen, &lora.a, &lora.b, lora.scale)
     }
 
     /// Adds an adapter for every row. A weight-decomposed one has the layer to itself, since it rescales the weight.
@@ -109,12 +136,10 @@ impl Linear {
 
     /// The same where the rows of `x` belong to other batch rows than their own number.
     pub fn forward_for(&self, x: &Tensor, owners: Owners<'_>) -> Result<Tensor> {
-        let layout = self.place.layout;
-        let frozen = FrozenWeight { weight: &self.weight, bias: self.bias.as_ref(), layout };
         let y = match self.adapters.split_first() {
-            None => ops::linear(x, &self.weight, self.bias.as_ref(), layout)?,
-            Some((Lora { magnitude: Some(magnitude), a, b, scale }, _)) => {
-                let y = ops::lora_linear(x, FrozenWeight { bias: None, ..frozen }, a, b, *scale)?;
+            None => self.base(x, self.bias.as_ref())?,
+            Some((lora @ Lora { magnitude: Some(magnitude), a, b, scale }, _)) => {
+                let y = self.updated(x, lora, None)?;
                 let y = y.broadcast_mul(&self.stretch(a, b, *scale, magnitude)?)?;
                 match &self.bias {
                     Some(bias) => y.broadcast_add(bias)?,
@@ -122,7 +147,7 @@ impl Linear {
                 }
             }
             Some((first, others)) => {
-                let mut y = ops::lora_linear(x, frozen, &first.a, &first.b, first.scale)?;
+                let mut y = self.updated(x, first, self.bias.as_ref())?;
                 for other in others {
                     y = (y + other.update(x)?)?;
                 }
@@ -137,7 +162,9 @@ impl Linear {
 
     /// m / ‖W + s·BA‖, row by row. As in the method's paper (section 4.3) the length counts as a constant in training.
     fn stretch(&self, a: &Tensor, b: &Tensor, scale: f64, magnitude: &Tensor) -> Result<Tensor> {
-        magnitude / merged(&self.weight, self.place.layout, a, b, scale)?.sqr()?.sum(1)?.sqrt()?
+        let wide = self.packed.as_ref().map(PackedWeight::widen).transpose()?;
+        magnitude
+            / merged(wide.as_ref().unwrap_or(&self.weight), self.place.layout, a, b, scale)?.sqr()?.sum(1)?.sqrt()?
     }
 
     /// The base's result, with the updates of the rows that chose an adapter.

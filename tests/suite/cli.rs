@@ -136,6 +136,40 @@ fn completions_on_the_terminal_and_for_scripts() {
 }
 
 #[test]
+fn needs_are_told_and_held_against_the_machine_before_anything_loads() {
+    let folder = scratch("needs");
+    // A model that no machine holds, and no weights: the config alone is read.
+    let config = r#"{"model_type":"llama","hidden_size":16384,"intermediate_size":65536,"num_hidden_layers":800,
+        "num_attention_heads":128,"num_key_value_heads":128,"vocab_size":32000,"max_position_embeddings":4096,
+        "rms_norm_eps":1e-5,"hidden_act":"silu","rope_theta":10000.0,"tie_word_embeddings":false}"#;
+    write(&folder, "config.json", config);
+    let model = folder.display().to_string();
+    refused(&["inspect", "--model", &model, "--dry-run"], "no type or batch makes it fit");
+    refused(&["complete", "--model", &model, "--ids", "1,2", "--max-tokens", "4"], "of memory and");
+    let requests = write(&folder, "r.jsonl", "{\"id\":1,\"context\":\"a\",\"continuation\":\" b\"}\n");
+    for arguments in [
+        &["inspect"] as &[&str],
+        &["complete", "--prompt", "she was"],
+        &["score", "--requests", &requests, "--output", "never.jsonl"],
+        &["evaluate", "--eval-set", "hiring", "--output", "never.json"],
+        &["mediate", "--eval-set", "hiring", "--output", "never.json"],
+        &["tune", "--eval-set", "hiring", "--output", "never"],
+    ] {
+        let said = done(&[arguments, &["--model", "embedded", "--dry-run"]].concat());
+        for word in ["weights", "at its peak", "free here", "GFLOP/s"] {
+            assert!(said.contains(word), "{arguments:?} says: {said}");
+        }
+    }
+    let said = done(&["quickstart", "--dry-run", "--json", "--output", "never"]);
+    let needs: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    let bytes = needs["bytes"].as_u64().expect("bytes");
+    assert!(bytes > 500_000 && bytes < 2_000_000_000 && needs["seconds"].as_f64().expect("seconds") > 0.0, "{needs}");
+    refused(&["inspect", "--model", "embedded", "--base-dtype", "q9"], "no base type");
+    refused(&["inspect", "--model", "embedded", "--base-dtype", "q8_0"], "always kept in f32");
+    assert!(!Path::new("never").exists() && !Path::new("never.json").exists());
+}
+
+#[test]
 fn scores_and_patches_for_scripts() {
     let folder = scratch("scripts");
     let requests = write(

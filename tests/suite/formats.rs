@@ -569,7 +569,7 @@ fn converting_the_embedded_model_and_types() {
                 expected.tensors()[tensor_name].to_dtype(dtype).and_then(|t| t.to_dtype(DType::F32)).expect("cast");
             assert_eq!(values(tensor), values(&rounded), "{tensor_name}");
         }
-        let half = LoadOptions { device: Device::Cpu, dtype };
+        let half = LoadOptions { dtype, ..LoadOptions::default() };
         let held = LanguageModel::load(&target, &half).expect("model");
         assert!(held.tensors().values().all(|tensor| tensor.dtype() == dtype));
     }

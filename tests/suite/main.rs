@@ -2,6 +2,7 @@
 
 mod allocation;
 mod bad_input;
+mod base_types;
 mod causal;
 mod chat;
 mod cli;

@@ -117,6 +117,15 @@ fn slots_find_their_tokens() {
     }
 }
 
+/// Qwen composes characters before it cuts, GPT-2 takes them as they are.
+#[test]
+fn composed_and_decomposed_characters() {
+    let ids = |name: &str, text: &str| tokenizer(name).encode(text, Special::None).expect("tokens").ids;
+    let (composed, decomposed) = ("caf\u{e9}", "cafe\u{301}");
+    assert_eq!(ids("qwen2", composed), ids("qwen2", decomposed));
+    assert_ne!(ids("gpt2", composed), ids("gpt2", decomposed));
+}
+
 fn scratch(name: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("counterpath-tokenizer-{}-{name}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);

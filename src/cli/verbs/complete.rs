@@ -8,12 +8,14 @@ use counterpath::base::{Progress, Seed, Silent, files};
 use counterpath::model::generate::{
     Choice, Completion, GenerateOptions, GenerateRequest, Piece, Sampling, Stop, complete,
 };
+use counterpath::model::needs::{Job, JobKind};
 use counterpath::model::{LanguageModel, NoHooks, Special};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::args::Complete;
 use super::super::load::load;
+use super::super::needs::{Next, consider};
 use super::Format;
 
 /// One line of a prompt file.
@@ -35,6 +37,9 @@ struct Prompt {
 pub fn run(args: &Complete, format: Format, progress: &dyn Progress) -> Result<()> {
     let options = options(args)?;
     let lines = lines(args)?;
+    if consider(&args.model.model, &args.model.load, &|_| job(args, &lines), format)? == Next::Stop {
+        return Ok(());
+    }
     let model = load(&args.model, progress)?.model;
     let prompts = lines.into_iter().map(|line| prompt(line, &model)).collect::<Result<Vec<_>>>()?;
     let requests: Vec<GenerateRequest> =
@@ -101,6 +106,18 @@ fn options(args: &Complete) -> Result<GenerateOptions> {
         stop_strings: args.stop.clone(),
         batch: args.batch,
     })
+}
+
+/// What the prompts will take, four bytes a token.
+fn job(args: &Complete, lines: &[Line]) -> Job {
+    let length = |line: &Line| match (&line.prompt, &line.prompt_ids) {
+        (_, Some(ids)) => ids.len(),
+        (text, None) => text.as_ref().map_or(0, |text| text.len().div_ceil(4)),
+    };
+    let lengths = lines.iter().map(|line| length(line) + args.max_tokens);
+    let rows = args.batch.min(lines.len());
+    let tokens = lengths.clone().max().unwrap_or(0);
+    Job { rows, tokens, read: rows, total_tokens: lengths.sum(), kind: JobKind::Generate }
 }
 
 fn lines(args: &Complete) -> Result<Vec<Line>> {

@@ -8,12 +8,14 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Tensor};
 use counterpath::base::{Progress, files};
 use counterpath::model::chat::{ChatOptions, Clock, GenerationPrompt};
+use counterpath::model::needs::{Job, JobKind};
 use counterpath::model::{HookPoint, LanguageModel, Readout, Record, Special};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
 use super::super::args::Inspect;
 use super::super::load::{Loaded, load};
+use super::super::needs::{self, Next};
 use super::{Format, print_json};
 
 /// Describes the model, or writes its activations.
@@ -26,11 +28,20 @@ pub fn run(args: &Inspect, format: Format, progress: &dyn Progress) -> Result<()
         if args.output.is_some() || !points.is_empty() {
             bail!("--output and --hook need a prompt: add --ids 1,5,9, --text \"…\" or --chat messages.json");
         }
+        let job = needs::scoring(1024, 1024);
+        if needs::consider(&args.model.model, &args.model.load, &|_| job, format)? == Next::Stop {
+            return Ok(());
+        }
         return describe(&load(&args.model, progress)?, format);
     }
     let Some(output) = &args.output else {
         bail!("a prompt needs --output FILE.safetensors, which receives `logits` and each --hook");
     };
+    let tokens = args.text.as_ref().map_or(args.ids.len(), |text| text.len().div_ceil(4));
+    let job = Job { rows: 1, tokens, read: tokens, total_tokens: tokens, kind: JobKind::Score };
+    if needs::consider(&args.model.model, &args.model.load, &|_| job, format)? == Next::Stop {
+        return Ok(());
+    }
     let Loaded { model, .. } = load(&args.model, progress)?;
     let known = model.hook_points();
     if let Some(point) = points.iter().find(|point| !known.contains(point)) {

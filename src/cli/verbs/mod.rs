@@ -45,7 +45,7 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
 }
 
 /// Prints a value as pretty JSON.
-fn print_json(value: &impl serde::Serialize) -> Result<()> {
+pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
     println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }

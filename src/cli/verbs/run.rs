@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use counterpath::base::{Progress, files};
+use counterpath::model::{BaseType, LoadOptions};
 use counterpath::pipeline::recipe::{QUICKSTART, Recipe};
 use counterpath::pipeline::{RunFiles, RunRequest, run as run_loop};
 use counterpath::report::terminal;
 use serde_json::json;
 
-use super::super::args::{Quickstart, Run};
-use super::super::load::load_parts;
+use super::super::args::{LoadArgs, Quickstart, Run};
+use super::super::load::{load_parts, parse_device};
+use super::super::needs::{self, Next};
 use super::{Format, print_json};
 
 /// The loop on the embedded model.
@@ -26,6 +28,7 @@ pub fn quickstart(args: &Quickstart, format: Format, progress: &dyn Progress) ->
         adapter: None,
         output: args.output.clone(),
         seeds: args.seeds as usize,
+        dry_run: args.dry_run,
     };
     job.run(format, progress)
 }
@@ -46,6 +49,7 @@ pub fn run(args: &Run, format: Format, progress: &dyn Progress) -> Result<()> {
         adapter: args.adapter.as_deref(),
         output,
         seeds: args.seeds as usize,
+        dry_run: args.dry_run,
     };
     job.run(format, progress)
 }
@@ -58,11 +62,24 @@ struct Job<'a> {
     adapter: Option<&'a Path>,
     output: PathBuf,
     seeds: usize,
+    dry_run: bool,
 }
 
 impl Job<'_> {
     fn run(self, format: Format, progress: &dyn Progress) -> Result<()> {
-        let loaded = load_parts(&self.recipe.model, self.adapter, self.device, progress)?;
+        let load = LoadArgs {
+            adapter: None,
+            check_finite: false,
+            device: self.device.to_owned(),
+            base_dtype: BaseType::Compute,
+            dry_run: self.dry_run,
+        };
+        let job = needs::training(&self.recipe.tune, self.recipe.tune.arms.len() * self.seeds);
+        if needs::consider(&self.recipe.model, &load, &|_| job, format)? == Next::Stop {
+            return Ok(());
+        }
+        let options = LoadOptions { device: parse_device(self.device)?, ..LoadOptions::default() };
+        let loaded = load_parts(&self.recipe.model, self.adapter, &options, progress)?;
         let (model, source) = match &loaded.adapter {
             None => (loaded.model, loaded.source),
             Some((folder, adapter)) => {

@@ -8,10 +8,15 @@ use serde_json::json;
 
 use super::super::args::Score;
 use super::super::load::load;
+use super::super::needs::{self, Next};
 use super::{Format, print_json};
 
 /// Answers a request file.
 pub fn run(args: &Score, format: Format, progress: &dyn Progress) -> Result<()> {
+    let job = needs::scoring(args.batch_tokens, needs::tokens_of(&args.requests));
+    if needs::consider(&args.model.model, &args.model.load, &|_| job, format)? == Next::Stop {
+        return Ok(());
+    }
     let loaded = load(&args.model, progress)?;
     let digest = loaded.adapter_digest()?;
     let checkpoint = Checkpoint { model: &loaded.model, adapter: digest.as_ref() };

@@ -22,6 +22,7 @@ use serde_json::json;
 
 use super::super::args::{DirectionArg, Evaluate, Generate, Mediate, Tune};
 use super::super::load::{Loaded, load};
+use super::super::needs::{self, Next};
 use super::{Format, print_json};
 
 /// Width of printed tables.
@@ -112,10 +113,15 @@ fn remove_all(journals: &[PathBuf]) -> Result<()> {
 
 /// Scores a checkpoint and writes its record.
 pub fn evaluate(args: &Evaluate, format: Format, progress: &dyn Progress) -> Result<()> {
-    let loaded = load(&args.model, progress)?;
     let recipe = EvaluateRecipe::default();
     let mediate = MediateRecipe::default();
     let sets = open_sets(&args.eval_sets, sizes(mediate.pairs), args.seed)?;
+    let prompts: usize = sets.iter().map(|set| set.items.len() + 2 * set.pairs.len()).sum();
+    let job = needs::scoring(recipe.batch_tokens, prompts * needs::PROMPT_TOKENS);
+    if needs::consider(&args.model.model, &args.model.load, &|_| job, format)? == Next::Stop {
+        return Ok(());
+    }
+    let loaded = load(&args.model, progress)?;
     let mut record = record_of("checkpoint", &loaded, &sets, args.seed)?;
     let digest = loaded.adapter_digest()?;
     let subject = Subject { model: &loaded.model, adapter: digest.as_ref() };
@@ -157,6 +163,16 @@ fn print_record(record: &RunRecord, output: &Path, table: String, format: Format
 
 /// Patches: every site of given pairs into rows, or the pathway of eval sets into a record.
 pub fn mediate(args: &Mediate, format: Format, progress: &dyn Progress) -> Result<()> {
+    let both = 1 + usize::from(args.direction == DirectionArg::Both);
+    let prompts = match &args.pairs {
+        Some(path) => files::read_text(path)?.lines().filter(|line| !line.trim().is_empty()).count(),
+        None => args.eval_sets.len() * MediateRecipe::default().pairs,
+    };
+    let tokens = args.pairs.as_ref().map_or(needs::PROMPT_TOKENS, |path| needs::tokens_of(path) / (2 * prompts.max(1)));
+    let job = |architecture: &_| needs::patching(architecture, &args.sites, both * prompts, tokens.max(1));
+    if needs::consider(&args.model.model, &args.model.load, &job, format)? == Next::Stop {
+        return Ok(());
+    }
     let loaded = load(&args.model, progress)?;
     let directions = match args.direction {
         DirectionArg::Noise => vec![PatchDirection::Noise],
@@ -214,8 +230,7 @@ fn find_pathways(args: &Mediate, loaded: &Loaded, format: Format, progress: &dyn
 
 /// Trains one adapter.
 pub fn tune(args: &Tune, format: Format, progress: &dyn Progress) -> Result<()> {
-    let loaded = load(&args.model, progress)?;
-    if loaded.adapter.is_some() {
+    if args.model.load.adapter.is_some() {
         bail!("tune starts from a model without an adapter: leave --adapter out");
     }
     let mut recipe = match &args.recipe {
@@ -223,6 +238,11 @@ pub fn tune(args: &Tune, format: Format, progress: &dyn Progress) -> Result<()> 
         None => TuneRecipe::default(),
     };
     recipe.arms = vec![args.arm.clone()];
+    let job = needs::training(&recipe, 1);
+    if needs::consider(&args.model.model, &args.model.load, &|_| job, format)? == Next::Stop {
+        return Ok(());
+    }
+    let loaded = load(&args.model, progress)?;
     let (mut pathways, mut candidates) = (BTreeMap::new(), BTreeMap::new());
     if let Some(path) = &args.mediation {
         let record = RunRecord::load(path)?;

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use candle_core::quantized::{GgmlDType, QTensor, ggml_file::qtensor_from_ggml};
 use candle_core::{DType, Device, Tensor};
 
+use super::super::base_type::BaseType;
 use super::super::error::ModelError;
 use crate::base::files::Map;
+use crate::ops::PackedWeight;
 
 /// What the bytes of a stored tensor stand for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,6 +185,39 @@ impl Stored {
         Ok(changed.to_dtype(dtype)?.to_device(device)?)
     }
 
+    /// The type of the file, where it has fewer bits than single precision.
+    pub fn narrow(&self) -> Option<GgmlDType> {
+        match self.element {
+            Element::Plain(DType::BF16) => Some(GgmlDType::BF16),
+            Element::Plain(DType::F16) => Some(GgmlDType::F16),
+            Element::Blocks(kind) => Some(kind).filter(|kind| *kind != GgmlDType::F32),
+            Element::Plain(_) | Element::Other(_) => None,
+        }
+    }
+
+    /// The matrix in the bits that `base` keeps it in; none where that is the type of computation. What the file has in
+    /// the same type is taken over as it stands.
+    pub fn pack(&self, name: &str, base: BaseType) -> Result<Option<PackedWeight>, ModelError> {
+        let [rows, columns] = *self.shape() else { return Ok(None) };
+        let Some(kind) = base.kind(self.narrow(), columns) else { return Ok(None) };
+        let same = self.narrow() == Some(kind);
+        let packed = match self.change {
+            Change::Nothing if same => PackedWeight::from_bytes(self.data(), rows, columns, kind)?,
+            Change::PairsToHalves { heads } if same => {
+                PackedWeight::from_bytes(&halved(self.data(), rows, heads), rows, columns, kind)?
+            }
+            _ => {
+                let dtype = match self.element {
+                    Element::Plain(dtype) => dtype,
+                    _ => DType::F32,
+                };
+                PackedWeight::pack(&self.read(name, dtype, &Device::Cpu)?, kind)?
+            }
+        };
+        self.release();
+        Ok(Some(packed))
+    }
+
     /// The blocks as candle holds them.
     fn blocks(&self, name: &str, kind: GgmlDType, shape: Vec<usize>) -> Result<QTensor, ModelError> {
         let data = self.data();
@@ -199,6 +234,14 @@ impl Stored {
             map.release(range.clone());
         }
     }
+}
+
+/// Rows of bytes of each head from pairs to halves.
+fn halved(bytes: &[u8], rows: usize, heads: usize) -> Vec<u8> {
+    let (row, head) = (bytes.len() / rows.max(1), rows / heads.max(1));
+    let from = |to: usize| to / head * head + (to % head) % (head / 2) * 2 + (to % head) / (head / 2);
+    let part = |to: usize| bytes.get(from(to) * row..(from(to) + 1) * row).unwrap_or_default();
+    (0..rows).flat_map(|to| part(to).iter().copied()).collect()
 }
 
 /// Rows of each head from pairs to halves.
@@ -233,6 +276,11 @@ mod tests {
             tensor.flatten_all().expect("flat").to_vec1::<f32>().expect("values"),
             [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
         );
+        let bytes: Vec<u8> = (0..24).collect();
+        // Two heads of four rows of three bytes.
+        let expected = [0, 1, 2, 6, 7, 8, 3, 4, 5, 9, 10, 11];
+        assert_eq!(halved(&bytes, 8, 2)[..12], expected);
+        assert_eq!(halved(&bytes, 8, 2)[12..], expected.map(|byte| byte + 12));
         let table = Stored::made(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], vec![2, 3]).expect("stored");
         let table = table.changed(Change::Transpose).expect("changed");
         assert_eq!(table.shape(), [3, 2]);
