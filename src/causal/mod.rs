@@ -5,6 +5,7 @@
 
 pub mod adjustment;
 pub mod ask;
+pub mod audit;
 pub mod cfactor;
 pub mod check;
 pub mod continuous;
@@ -28,6 +29,7 @@ pub mod node_set;
 pub mod oracle;
 pub mod path_specific;
 pub mod queries;
+pub mod refute;
 mod render;
 pub mod sensitivity;
 pub mod separation;

@@ -1,6 +1,8 @@
 //! The integration suite: one binary, one module a room.
 
 mod causal;
+mod causal_cli;
+mod claims;
 mod cli;
 mod discover;
 mod effects;

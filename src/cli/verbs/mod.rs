@@ -2,11 +2,14 @@
 
 mod compare;
 mod complete;
+mod discover;
+mod estimate;
 mod identify;
 mod inspect;
 mod report;
 mod run;
 mod score;
+mod transport;
 mod work;
 
 use anyhow::Result;
@@ -29,6 +32,11 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
     match &cli.verb {
         Verb::Inspect(args) => inspect::run(args, format, progress),
         Verb::Identify(args) => identify::run(args, format),
+        Verb::Estimate(args) => estimate::run(args, format),
+        Verb::Refute(args) => estimate::refute(args, format),
+        Verb::Audit(args) => estimate::audit(args, format),
+        Verb::Discover(args) => discover::run(args, format),
+        Verb::Transport(args) => transport::run(args, format),
         Verb::Score(args) => score::run(args, format, progress),
         Verb::Complete(args) => complete::run(args, format, progress),
         Verb::Compare(args) => compare::run(args, format),
