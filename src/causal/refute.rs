@@ -92,7 +92,10 @@ impl Refutation<'_> {
 
     /// The treatment shuffled among rows.
     fn placebo(&self) -> Result<Refuter, EstimateError> {
-        let d = self.table.numbers(&self.estimation.treatment)?.to_vec();
+        let d = match self.table.column(&self.estimation.treatment)? {
+            Column::Numbers(values) => values.clone(),
+            Column::Labels { .. } => self.table.treatment(&self.estimation.treatment)?.1,
+        };
         self.nothing_there("placebo treatment", "the treatment shuffled among rows", |seed| {
             let mut shuffled = d.clone();
             shuffle(&mut seed.rng(), &mut shuffled);
@@ -232,7 +235,8 @@ pub struct Implication {
 const DISCRETE: usize = 6;
 
 /// The independences that a graph implies among the columns of a table, one a pair that is not joined, each given a
-/// minimal separating set; discrete columns by G, others by Fisher's z.
+/// minimal separating set; discrete columns by G, numbers by Fisher's z; sets that mix many-valued numbers with labels are left
+/// out.
 pub fn implications(graph: &Graph, table: &Table) -> Result<Vec<Implication>, super::discover::DiscoverError> {
     let there = graph.observed().iter().filter(|&node| table.names().iter().any(|name| name == graph.name(node)));
     let nodes: Vec<usize> = there.collect();
@@ -242,10 +246,13 @@ pub fn implications(graph: &Graph, table: &Table) -> Result<Vec<Implication>, su
             let Some(given) = separator(graph, a, b, nodes.iter().copied().collect()) else { continue };
             let all: Vec<usize> = [a, b].into_iter().chain(given.iter()).collect();
             let names: Vec<String> = all.iter().map(|&node| graph.name(node).to_owned()).collect();
+            let labelled = |name: &String| matches!(table.column(name), Ok(Column::Labels { .. }));
             let discrete = names.iter().all(|name| table.levels(name, DISCRETE).is_ok());
             let z: Vec<usize> = (2..names.len()).collect();
             let p_value = match discrete {
                 true => ChiSquare::new(table, &names, Statistic::G)?.p_value(0, 1, &z),
+                // Labels beside numbers: no test here takes them together.
+                false if names.iter().any(labelled) => continue,
                 false => FisherZ::new(table, &names)?.p_value(0, 1, &z),
             };
             let bar = if given.is_empty() { String::new() } else { format!(" | {}", graph.names(given).join(", ")) };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::causal_args::{Audit, Discover, Estimate, Identify, Transport};
+use super::causal_args::{Audit, Discover, Estimate, Identify, Table, Transport};
 
 /// Evaluate and repair open language models causally.
 #[derive(Debug, Parser)]
@@ -42,6 +42,8 @@ pub enum Verb {
     Report(Report),
     /// Log-likelihoods of continuations, for other programs
     Score(Score),
+    /// Write a scenario's variables and a model's outcomes as a table, one row an item as it naturally occurs
+    Table(Table),
     /// Say whether an effect follows from data under a causal graph: the estimand with its assumptions, or the proof that none exists
     Identify(Identify),
     /// Estimate an identified effect on a table, with its assumptions and what an omitted confounder could do

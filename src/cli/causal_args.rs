@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::args::ModelArgs;
+
 /// Identification.
 #[derive(Debug, Args)]
 pub struct Identify {
@@ -173,4 +175,26 @@ pub struct Transport {
     /// What is at hand, such as "domain=1 do=x differs=z,w" or "domain=0"; repeatable
     #[arg(long = "source", value_name = "SOURCE", required = true)]
     pub sources: Vec<String>,
+}
+
+/// A scenario's variables with a model's outcomes.
+#[derive(Debug, Args)]
+pub struct Table {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// A shipped eval set (hiring, …) or a folder with scenario.toml
+    #[arg(long = "eval-set", value_name = "NAME|FOLDER")]
+    pub eval_set: String,
+    /// Whose mechanisms draw the rows
+    #[arg(long, default_value = "train")]
+    pub environment: String,
+    /// Rows
+    #[arg(long, default_value_t = 1000)]
+    pub items: usize,
+    /// Seed of their noise
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// The table (CSV)
+    #[arg(long, value_name = "CSV")]
+    pub output: PathBuf,
 }

@@ -116,3 +116,26 @@ fn discovery_proposes_and_transport_answers() {
     let no = ask(&["domain=0", "domain=1 do=x differs=y"]);
     assert!(no["transportable"] == false && no["missing"] == serde_json::json!(["y"]), "{no}");
 }
+
+#[test]
+fn a_scenario_becomes_a_table_and_its_file_the_graph() {
+    let folder = folder("table");
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/eval_sets/hiring/scenario.toml");
+    let made =
+        json(&folder, &["table", "--model", "embedded", "--eval-set", "hiring", "--items", "400", "--output", "t.csv"]);
+    assert_eq!(made["rows"], 400);
+    let arguments =
+        ["estimate", "--graph", scenario, "--data", "t.csv", "--treatment", "gender", "--outcome", "answer"];
+    let record = json(&folder, &[&arguments[..], &["--method", "irm", "--output", "r.json"]].concat());
+    assert_eq!(record["adjustment"], serde_json::json!(["years"]));
+    assert!(record["effect"]["target"].as_str().is_some_and(|target| target.ends_with("of gender=male")), "{record}");
+    assert_eq!(json(&folder, &["audit", "r.json"])["reproduced"], true);
+    // One edge more, and the same table gives no number.
+    let text = std::fs::read_to_string(scenario).expect("shipped");
+    let altered = text.replace("[answer]\nparents = { ", "[answer]\nparents = { pool = \"spurious\", ");
+    assert_ne!(altered, text);
+    std::fs::write(folder.join("altered.toml"), altered).expect("written");
+    let arguments =
+        ["estimate", "--graph", "altered.toml", "--data", "t.csv", "--treatment", "gender", "--outcome", "answer"];
+    refused(&folder, &arguments, "no estimate without identification");
+}

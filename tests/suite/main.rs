@@ -7,6 +7,7 @@ mod cli;
 mod discover;
 mod effects;
 mod estimate;
+mod flagship;
 mod generate;
 mod gradients;
 mod graphs;

@@ -9,6 +9,7 @@ mod inspect;
 mod report;
 mod run;
 mod score;
+mod table;
 mod transport;
 mod work;
 
@@ -31,6 +32,7 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
     let format = if cli.json { Format::Json } else { Format::Text };
     match &cli.verb {
         Verb::Inspect(args) => inspect::run(args, format, progress),
+        Verb::Table(args) => table::run(args, format, progress),
         Verb::Identify(args) => identify::run(args, format),
         Verb::Estimate(args) => estimate::run(args, format),
         Verb::Refute(args) => estimate::refute(args, format),
