@@ -31,6 +31,8 @@ pub mod path_specific;
 pub mod queries;
 pub mod refute;
 mod render;
+pub mod reweight;
+pub mod rewrite;
 pub mod sensitivity;
 pub mod separation;
 pub mod table;
