@@ -1,7 +1,7 @@
 //! All file access of the library: bounded reads, atomic writes, append-only journals, JSONL with line numbers.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -148,33 +148,98 @@ pub fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
     parse_toml(path, &read_text(path)?)
 }
 
+/// A file mapped into memory for reading.
+pub struct Map(memmap2::Mmap);
+
+impl std::ops::Deref for Map {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Map {
+    /// Lets go of the memory behind a range that has been read: without it, what was copied out of a file of weights
+    /// stays resident a second time. Reading the range again reads the file again.
+    pub fn release(&self, range: std::ops::Range<usize>) {
+        #[cfg(unix)]
+        if let Some(length) = range.end.checked_sub(range.start).filter(|n| *n > 0 && range.end <= self.len()) {
+            // SAFETY: the map is read-only and backed by a file, so that dropped pages are read again on access. The
+            // call is advice: where the system does not take it, memory stays as it was.
+            #[allow(unsafe_code)]
+            let _ = unsafe { self.0.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, length) };
+        }
+        #[cfg(not(unix))]
+        drop(range);
+    }
+}
+
 /// Maps a file into memory for reading (weights).
-pub fn map(path: &Path) -> Result<memmap2::Mmap, FileError> {
+pub fn map(path: &Path) -> Result<Map, FileError> {
     let file = File::open(path).map_err(io("read", path))?;
     // SAFETY: the map is read-only; a file that another program truncates under it ends this process, as documented
     // by memmap2. Checkpoints are not changed while they are in use.
     #[allow(unsafe_code)]
-    unsafe { memmap2::Mmap::map(&file) }.map_err(io("map", path))
+    unsafe { memmap2::Mmap::map(&file) }.map(Map).map_err(io("map", path))
 }
 
-/// Writes a file so that it is either the old content or the new, never half of it: a sibling file is written,
-/// flushed to disk, and renamed. Missing parent folders are made.
+/// A file that is written piece by piece and takes its place when it is whole: until then, and where it is dropped
+/// before, the old content stays. Missing parent folders are made.
+pub struct AtomicFile {
+    path: PathBuf,
+    partial: PathBuf,
+    writer: Option<BufWriter<File>>,
+}
+
+impl AtomicFile {
+    /// Starts a file.
+    pub fn create(path: &Path) -> Result<Self, FileError> {
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        create_folder(folder)?;
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let partial = folder.join(format!(".{name}.{}.partial", std::process::id()));
+        let file = File::create(&partial).map_err(io("write", path))?;
+        Ok(Self { path: path.to_path_buf(), partial, writer: Some(BufWriter::new(file)) })
+    }
+
+    /// Adds bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        let written = self.writer.as_mut().map_or(Ok(()), |writer| writer.write_all(bytes));
+        written.map_err(io("write", &self.path))
+    }
+
+    /// Flushes to disk and puts the file in its place.
+    pub fn finish(mut self) -> Result<(), FileError> {
+        let Some(mut writer) = self.writer.take() else { return Ok(()) };
+        let written = writer
+            .flush()
+            .and_then(|()| writer.get_ref().sync_all())
+            .and_then(|()| fs::rename(&self.partial, &self.path));
+        written.map_err(|source| {
+            // The partial file is ours alone; if it cannot be removed either, the first error is the one to tell.
+            let _ = fs::remove_file(&self.partial);
+            FileError::Io { action: "write", path: self.path.clone(), source }
+        })
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        if self.writer.take().is_some() {
+            let _ = fs::remove_file(&self.partial);
+        }
+    }
+}
+
+/// Writes a file so that it is either the old content or the new, never half of it, as [`AtomicFile`] does.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    create_folder(folder)?;
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let partial = folder.join(format!(".{name}.{}.partial", std::process::id()));
-    let written = File::create(&partial)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&partial, path));
-    written.map_err(|source| {
-        // The partial file is ours alone; if it cannot be removed either, the first error is the one to tell.
-        let _ = fs::remove_file(&partial);
-        FileError::Io { action: "write", path: path.to_path_buf(), source }
-    })
+    let mut file = AtomicFile::create(path)?;
+    file.write(bytes)?;
+    file.finish()
 }
 
 /// Writes pretty JSON with a final newline, atomically.
@@ -208,6 +273,11 @@ pub fn remove(path: &Path) -> Result<(), FileError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other.map_err(io("remove", path)),
     }
+}
+
+/// Whether this is a folder.
+pub fn is_folder(path: &Path) -> bool {
+    path.is_dir()
 }
 
 /// Whether a file or folder is there.

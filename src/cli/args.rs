@@ -60,12 +60,15 @@ pub enum Verb {
     Complete(Complete),
     /// Show a model's architecture and hook points, or write its activations
     Inspect(Inspect),
+    /// Write any checkpoint as a Hugging Face folder
+    Convert(Convert),
 }
 
 /// Which checkpoint, and how it is loaded.
 #[derive(Debug, Clone, Args)]
 pub struct ModelArgs {
-    /// `embedded`, a Hugging Face folder, or a hub id: org/name or org/name@revision
+    /// `embedded`, a Hugging Face folder, a weights file (safetensors, PyTorch .bin, GGUF, llama2.c), or a hub id:
+    /// org/name or org/name@revision
     #[arg(long, value_name = "MODEL")]
     pub model: String,
     #[command(flatten)]
@@ -81,6 +84,9 @@ pub struct LoadArgs {
     /// cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "cpu")]
     pub device: String,
+    /// Refuse weights that are NaN or infinite
+    #[arg(long)]
+    pub check_finite: bool,
 }
 
 /// The loop on the embedded model.
@@ -328,10 +334,47 @@ pub struct Inspect {
     /// Text, encoded with the tokenizer's special tokens
     #[arg(long)]
     pub text: Option<String>,
+    /// A conversation (JSON): a list of messages, or an object with `messages` and, where wanted, `tools`,
+    /// `add_generation_prompt` and further variables of the chat template; its text and tokens are printed
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["ids", "text"])]
+    pub chat: Option<PathBuf>,
     /// Activations to keep, such as blocks.0.attn.hook_z; repeatable
     #[arg(long = "hook", value_name = "NAME")]
     pub hooks: Vec<String>,
     /// The activations (safetensors): `logits` and each hook, with the batch dimension
     #[arg(long, value_name = "SAFETENSORS")]
     pub output: Option<PathBuf>,
+}
+
+/// The type of weights on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StoredType {
+    /// 64 bits
+    F64,
+    /// 32 bits
+    F32,
+    /// 16 bits, IEEE
+    F16,
+    /// 16 bits, brain
+    Bf16,
+}
+
+/// Another format.
+#[derive(Debug, Args)]
+pub struct Convert {
+    /// `embedded`, a folder, a weights file (safetensors, PyTorch .bin, GGUF, llama2.c), or a hub id
+    #[arg(long, value_name = "MODEL")]
+    pub model: String,
+    /// The folder that receives config.json, model.safetensors and the tokenizer's files
+    #[arg(long, value_name = "FOLDER")]
+    pub output: PathBuf,
+    /// The type of every weight; as stored (blocks as f32) where it is not given
+    #[arg(long, value_enum)]
+    pub dtype: Option<StoredType>,
+    /// The most bytes of weights in one file
+    #[arg(long, value_name = "BYTES", default_value_t = counterpath::model::convert::SHARD_BYTES)]
+    pub shard_bytes: usize,
+    /// Refuse weights that are NaN or infinite
+    #[arg(long)]
+    pub check_finite: bool,
 }

@@ -33,7 +33,11 @@ impl Loaded {
 
 /// Loads what `--model`, `--adapter` and `--device` name.
 pub fn load(args: &ModelArgs, progress: &dyn Progress) -> Result<Loaded> {
-    load_parts(&args.model, args.load.adapter.as_deref(), &args.load.device, progress)
+    let loaded = load_parts(&args.model, args.load.adapter.as_deref(), &args.load.device, progress)?;
+    if args.load.check_finite {
+        loaded.base.check_finite()?;
+    }
+    Ok(loaded)
 }
 
 /// The same from parts.

@@ -48,10 +48,44 @@ pub enum ModelError {
         message: String,
     },
     /// A folder without weights in a known format.
-    #[error("{}: neither model.safetensors nor model.safetensors.index.json is there", folder.display())]
+    #[error(
+        "{}: neither model.safetensors nor pytorch_model.bin is there, nor the index of their shards", folder.display()
+    )]
     NoWeights {
         /// The folder.
         folder: PathBuf,
+    },
+    /// A folder without a config, and without a file that brings its own.
+    #[error(
+        "{}: no config.json is there, and no file that needs none (one .gguf, or one llama2.c .bin)", folder.display()
+    )]
+    NoConfig {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A folder with several files that are a model each.
+    #[error("{}: several models are there; name the file: {}", folder.display(), shorten(names))]
+    SeveralModels {
+        /// The folder.
+        folder: PathBuf,
+        /// The files.
+        names: Vec<String>,
+    },
+    /// An index lists a shard that is not there.
+    #[error("{} lists {}, which is not there; download it", index.display(), shard.display())]
+    NoShard {
+        /// The index.
+        index: PathBuf,
+        /// The shard.
+        shard: PathBuf,
+    },
+    /// A file of no known format.
+    #[error(
+        "{}: no format that is known: safetensors, PyTorch .bin, GGUF and llama2.c .bin are", path.display()
+    )]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
     },
     /// Tensors that the architecture needs are not in the checkpoint.
     #[error("the checkpoint lacks {} tensor(s) that config.json asks for: {}", names.len(), shorten(names))]
@@ -76,12 +110,22 @@ pub enum ModelError {
         found: Vec<usize>,
     },
     /// A tensor is stored as something that is no weight.
-    #[error("tensor {name} is stored as {found}; F32, F16 and BF16 can be read")]
+    #[error("tensor {name} is stored as {found}; F64, F32, F16, BF16 and the blocks of GGUF can be read")]
     WrongDtype {
         /// The tensor.
         name: String,
         /// The type found.
         found: String,
+    },
+    /// Weights that are no numbers.
+    #[error("tensor {name} holds {count} value(s) that are not finite; the first is at index {first}")]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// How many.
+        count: usize,
+        /// Where the first one is in the flattened tensor.
+        first: usize,
     },
     /// The config ties head and embedding, and the file holds two different tensors.
     #[error(
@@ -109,6 +153,12 @@ pub enum ModelError {
     /// The model was loaded without a tokenizer, and text was given.
     #[error("this model has no tokenizer.json; give token ids instead of text")]
     NoTokenizer,
+    /// A conversation was given to a model without a chat template.
+    #[error("this model has no chat template (tokenizer_config.json or chat_template.jinja); give plain text")]
+    NoChatTemplate,
+    /// The chat template is malformed or refuses the conversation.
+    #[error("chat template: {0}")]
+    ChatTemplate(String),
     /// A request cannot be run on this model.
     #[error("{0}")]
     Request(String),

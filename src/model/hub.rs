@@ -75,7 +75,7 @@ pub enum HubError {
         found: String,
     },
     /// The weight index is no JSON object with a `weight_map`.
-    #[error("{id}@{revision}: model.safetensors.index.json has no usable weight_map: {message}")]
+    #[error("{id}@{revision}: the index of the weights has no usable weight_map: {message}")]
     Index {
         /// The repository.
         id: String,
@@ -123,8 +123,19 @@ mod client {
     const SINGLE: &str = "model.safetensors";
     const INDEX: &str = "model.safetensors.index.json";
     /// Taken where they are there.
-    const OPTIONAL: [&str; 4] =
-        ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json"];
+    const OPTIONAL: [&str; 9] = [
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "generation_config.json",
+        "chat_template.jinja",
+        "tokenizer.model",
+        "vocab.json",
+        "merges.txt",
+        "added_tokens.json",
+    ];
+    /// Weights, the first that is there: (one file, index of several).
+    const WEIGHTS: [(&str, &str); 2] = [(SINGLE, INDEX), ("pytorch_model.bin", "pytorch_model.bin.index.json")];
 
     /// The snapshot folder of `id` at `revision`, downloaded or from the cache: config, tokenizer and weights.
     pub fn fetch(id: &str, revision: &str, options: &HubOptions, progress: &dyn Progress) -> Result<PathBuf, HubError> {
@@ -150,14 +161,16 @@ mod client {
             let cache = Cache::new(self.options.cache.clone()).repo(self.repo(self.revision));
             let get = |file: &str| cache.get(file).ok_or_else(|| self.not_cached(file));
             let config = get(CONFIG)?;
-            match cache.get(INDEX) {
+            let held = WEIGHTS.into_iter().find(|(single, index)| cache.get(index).or(cache.get(single)).is_some());
+            let (single, index) = held.unwrap_or((SINGLE, INDEX));
+            match cache.get(index) {
                 Some(index) => {
                     for shard in self.shards(&index)? {
                         get(&shard)?;
                     }
                 }
                 None => {
-                    get(SINGLE)?;
+                    get(single)?;
                 }
             }
             Ok(config.parent().map(Path::to_path_buf).unwrap_or_default())
@@ -181,8 +194,8 @@ mod client {
             for file in self.wanted(&found)? {
                 folder = self.file(&pinned, &info.sha, file, progress)?;
             }
-            if found.contains(INDEX) {
-                let index = folder.join(INDEX);
+            if let Some(index) = self.weights(&found).filter(|file| file.ends_with(".index.json")) {
+                let index = folder.join(index);
                 for shard in self.shards(&index)? {
                     self.file(&pinned, &info.sha, &shard, progress)?;
                 }
@@ -193,8 +206,14 @@ mod client {
             Ok(folder)
         }
 
+        /// The weights' file or index among what is there.
+        fn weights(&self, found: &BTreeSet<String>) -> Option<&'static str> {
+            let kinds = WEIGHTS.into_iter().flat_map(|(single, index)| [index, single]);
+            kinds.into_iter().find(|file| found.contains(*file))
+        }
+
         fn wanted(&self, found: &BTreeSet<String>) -> Result<Vec<&'static str>, HubError> {
-            let weights = if found.contains(INDEX) { INDEX } else { SINGLE };
+            let weights = self.weights(found).unwrap_or(SINGLE);
             if let Some(file) = [CONFIG, weights].into_iter().find(|file| !found.contains(*file)) {
                 return Err(HubError::NoCheckpoint {
                     id: self.id.to_owned(),

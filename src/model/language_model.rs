@@ -14,12 +14,13 @@ use super::cache::KeyValueCache;
 use super::decoder::{Decoder, Pass, Prefix, Readout, Start};
 use super::error::ModelError;
 use super::family::{self, Blueprint};
+use super::format::{self, Source, TokenizerFiles};
 use super::hook::{HookPoint, Hooks};
 use super::layout::{BlockLayout, Layout};
 use super::text::TextTokenizer;
 use super::weights;
+use crate::base::Digest;
 use crate::base::digest::Hasher;
-use crate::base::{Digest, FileError, files};
 use crate::ops::{Span, WeightLayout};
 
 /// Where and as what weights are held.
@@ -68,31 +69,22 @@ struct Shared {
 }
 
 impl LanguageModel {
-    /// Loads a folder of `config.json`, weights and (where there is one) tokenizer, as Hugging Face lays them out.
-    pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self, ModelError> {
-        let config: Value = files::read_json(&folder.join("config.json"))?;
-        let blueprint = family::read(&config)?;
-        let tokenizer = TextTokenizer::load(folder)?;
-        let tensors = weights::read_folder(folder, &blueprint.layout, options.dtype, &options.device)?;
-        Self::assemble(blueprint, tensors, tokenizer)
+    /// Loads a checkpoint: a folder as Hugging Face lays it out (safetensors or PyTorch weights, single or sharded), a
+    /// GGUF file, or a llama2.c file. Tensors are read one by one from mapped files and turned into `options.dtype`.
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, ModelError> {
+        Self::from_source(format::open(path)?, options)
     }
 
-    /// The model inside the program, read like any folder.
+    /// The model inside the program, read like any other.
     pub fn embedded(device: &Device) -> Result<Self, ModelError> {
-        let parse = |bytes: &[u8], file: &str| {
-            serde_json::from_slice::<Value>(bytes).map_err(|error| FileError::Malformed {
-                path: Path::new("embedded").join(file),
-                message: error.to_string(),
-            })
-        };
-        let config = parse(include_bytes!("../../models/embedded/config.json"), "config.json")?;
-        let settings = parse(include_bytes!("../../models/embedded/tokenizer_config.json"), "tokenizer_config.json")?;
-        let tokenizer = TextTokenizer::from_json(include_bytes!("../../models/embedded/tokenizer.json"), &settings)?;
-        let blueprint = family::read(&config)?;
-        let weights: &[u8] = include_bytes!("../../models/embedded/model.safetensors");
-        let sources = [(Path::new("embedded/model.safetensors"), weights)];
-        let tensors = weights::read_bytes(&sources, &blueprint.layout, DType::F32, device)?;
-        Self::assemble(blueprint, tensors, Some(tokenizer))
+        Self::from_source(format::embedded_source()?, &LoadOptions { device: device.clone(), dtype: DType::F32 })
+    }
+
+    fn from_source(source: Source, options: &LoadOptions) -> Result<Self, ModelError> {
+        let blueprint = family::read(&source.config)?;
+        let tokenizer = source.tokenizer.as_ref().map(TokenizerFiles::build).transpose()?;
+        let tensors = weights::read(source.tensors, &blueprint.layout, options.dtype, &options.device)?;
+        Self::assemble(blueprint, tensors, tokenizer)
     }
 
     /// A model from tensors under their Hugging Face names. A tensor that is a variable stays one: gradients reach it,
@@ -134,6 +126,11 @@ impl LanguageModel {
         let architecture = Arc::new(architecture);
         let decoder = Decoder::new(&architecture, &layout, &tensors)?;
         Ok(Self { shared: Arc::new(Shared { architecture, layout, tensors, tokenizer, digest }), decoder })
+    }
+
+    /// Refuses weights that are NaN or infinite, by the tensor's name.
+    pub fn check_finite(&self) -> Result<(), ModelError> {
+        self.tensors().iter().try_for_each(|(name, tensor)| format::write::check_finite(name, tensor))
     }
 
     /// Sizes and choices.

@@ -1,4 +1,4 @@
-//! Where a checkpoint comes from: the embedded model, a folder, or the Hugging Face hub.
+//! Where a checkpoint comes from: the embedded model, a folder or file, or the Hugging Face hub.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub enum CheckpointRef {
     /// The model inside the program.
     Embedded,
-    /// A Hugging Face folder.
+    /// A folder or file on this machine.
     Folder(PathBuf),
     /// A repository on the hub.
     Hub {
@@ -22,7 +22,7 @@ pub enum CheckpointRef {
 /// Why a text names no checkpoint.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "`{text}` is no model: there is no such folder, and it is no hub id (org/name or org/name@revision); \
+    "`{text}` is no model: there is no such folder or file, and it is no hub id (org/name or org/name@revision); \
      `embedded` names the built-in model"
 )]
 pub struct ReferenceError {
@@ -31,12 +31,12 @@ pub struct ReferenceError {
 }
 
 impl CheckpointRef {
-    /// Reads `embedded`, a folder that exists, or a hub id. A folder wins over a hub id of the same spelling.
+    /// Reads `embedded`, a folder or file that exists, or a hub id. A folder wins over a hub id of the same spelling.
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
         if text == "embedded" {
             return Ok(Self::Embedded);
         }
-        if Path::new(text).is_dir() {
+        if Path::new(text).exists() {
             return Ok(Self::Folder(PathBuf::from(text)));
         }
         let (id, revision) = text.split_once('@').unwrap_or((text, "main"));

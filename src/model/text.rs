@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
 use super::error::ModelError;
-use crate::base::{Digest, files};
+use crate::base::Digest;
 
 /// Whether the tokenizer adds the special tokens that it adds by default (a BOS, mostly).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,25 +35,15 @@ pub struct TextTokenizer {
     bos: Option<u32>,
     eos: Option<u32>,
     adds_bos: bool,
+    settings: Arc<Value>,
     digest: Digest,
 }
 
 impl TextTokenizer {
-    /// Reads the tokenizer of a checkpoint's folder; `None` where the folder has no `tokenizer.json`.
+    /// Reads the tokenizer of a checkpoint's folder: `tokenizer.json`, else `tokenizer.model`, else `vocab.json` and
+    /// `merges.txt`; `None` where the folder has none of them.
     pub fn load(folder: &Path) -> Result<Option<Self>, ModelError> {
-        let path = folder.join("tokenizer.json");
-        if !files::exists(&path) {
-            return Ok(None);
-        }
-        let json = files::read(&path, files::TEXT_LIMIT)?;
-        let settings = folder.join("tokenizer_config.json");
-        let settings = match files::exists(&settings) {
-            true => files::read_json(&settings)?,
-            false => Value::Null,
-        };
-        Self::from_json(&json, &settings)
-            .map(Some)
-            .map_err(|error| ModelError::Tokenizer(format!("{}: {error}", path.display())))
+        super::tokenizer::read_folder(folder)?.map(|files| files.build()).transpose()
     }
 
     /// A tokenizer from the bytes of `tokenizer.json` and the content of `tokenizer_config.json` (null where absent).
@@ -68,7 +59,12 @@ impl TextTokenizer {
         };
         let (bos, eos) = (special("bos_token"), special("eos_token"));
         let adds_bos = settings.get("add_bos_token").and_then(Value::as_bool).unwrap_or(false);
-        Ok(Self { bos, eos, adds_bos, digest: Digest::of(json), inner })
+        Ok(Self { bos, eos, adds_bos, settings: Arc::new(settings.clone()), digest: Digest::of(json), inner })
+    }
+
+    /// The content of `tokenizer_config.json`; null where there was none.
+    pub(crate) fn settings(&self) -> &Value {
+        &self.settings
     }
 
     /// Takes the special tokens that the tokenizer's own files do not name from the model's config.

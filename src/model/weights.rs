@@ -1,81 +1,33 @@
-//! Reading checkpoints: `model.safetensors`, or the shards that `model.safetensors.index.json` lists, as f32.
+//! From the tensors of a checkpoint to the weights of a model: names, shapes and types.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
+use safetensors::Dtype;
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
-use serde::Deserialize;
 
 use super::error::ModelError;
+use super::format::Stored;
 use super::layout::Layout;
-use crate::base::files;
 
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
-}
-
-/// The weight files of a folder.
-fn shards(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
-    let single = folder.join("model.safetensors");
-    if files::exists(&single) {
-        return Ok(vec![single]);
-    }
-    let index = folder.join("model.safetensors.index.json");
-    if !files::exists(&index) {
-        return Err(ModelError::NoWeights { folder: folder.to_path_buf() });
-    }
-    let names: BTreeSet<String> = files::read_json::<Index>(&index)?.weight_map.into_values().collect();
-    let inside = |name: &String| !name.contains(['/', '\\']) && name != "..";
-    if let Some(name) = names.iter().find(|name| !inside(name)) {
-        return Err(ModelError::Weights { path: index, message: format!("shard {name:?} lies outside the folder") });
-    }
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
-}
-
-/// Reads the tensors of a checkpoint's folder under their canonical names.
-pub(crate) fn read_folder(
-    folder: &Path,
+/// Reads the tensors that a layout has a place for, under their canonical names.
+pub(crate) fn read(
+    stored: BTreeMap<String, Stored>,
     layout: &Layout,
     dtype: DType,
     device: &Device,
 ) -> Result<BTreeMap<String, Tensor>, ModelError> {
-    let paths = shards(folder)?;
-    let maps = paths.iter().map(|path| files::map(path)).collect::<Result<Vec<_>, _>>()?;
-    let sources: Vec<(&Path, &[u8])> =
-        paths.iter().map(PathBuf::as_path).zip(maps.iter().map(|map| &map[..])).collect();
-    read_bytes(&sources, layout, dtype, device)
-}
-
-/// Reads the tensors of safetensors files that are in memory.
-pub(crate) fn read_bytes(
-    sources: &[(&Path, &[u8])],
-    layout: &Layout,
-    dtype: DType,
-    device: &Device,
-) -> Result<BTreeMap<String, Tensor>, ModelError> {
-    let parsed = sources.iter().map(|(path, bytes)| parse(path, bytes)).collect::<Result<Vec<_>, _>>()?;
-    let mut found = BTreeMap::new();
-    for (name, view) in parsed.iter().flat_map(SafeTensors::tensors) {
-        if found.insert(name.clone(), view).is_some() {
-            return Err(ModelError::Request(format!("two weight files hold tensor {name}")));
-        }
-    }
-    let assigned = layout.assign(found, |view| view.shape().to_vec())?;
+    let assigned = layout.assign(stored, |tensor| tensor.shape().to_vec())?;
     if let (Some(head), Some(embedding)) = (&assigned.tied_head, assigned.weights.get(&layout.embedding.0))
-        && head.data() != embedding.data()
+        && !head.same(embedding)
     {
         return Err(tied_differ(layout));
     }
-    let load = |(name, view): (String, TensorView<'_>)| Ok((name.clone(), tensor(&name, &view, dtype, device)?));
+    let load = |(name, stored): (String, Stored)| {
+        let tensor = stored.read(&name, dtype, device)?;
+        Ok((name, tensor))
+    };
     assigned.weights.into_iter().map(load).collect()
-}
-
-fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, ModelError> {
-    SafeTensors::deserialize(bytes)
-        .map_err(|error| ModelError::Weights { path: path.to_path_buf(), message: error.to_string() })
 }
 
 /// The error of a tied head that differs from its embedding.
@@ -86,9 +38,10 @@ pub(crate) fn tied_differ(layout: &Layout) -> ModelError {
     }
 }
 
-/// One stored tensor as `dtype` on the device; F32, F16 and BF16 are read.
+/// One tensor of a safetensors file as `dtype` on the device.
 pub(crate) fn tensor(name: &str, view: &TensorView<'_>, dtype: DType, device: &Device) -> Result<Tensor, ModelError> {
     let stored = match view.dtype() {
+        Dtype::F64 => DType::F64,
         Dtype::F32 => DType::F32,
         Dtype::F16 => DType::F16,
         Dtype::BF16 => DType::BF16,

@@ -25,14 +25,14 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Runs and expects success; returns standard output.
-fn done(arguments: &[&str]) -> String {
+pub fn done(arguments: &[&str]) -> String {
     let output = counterpath(arguments, "2");
     assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
     text(&output.stdout)
 }
 
 /// Runs and expects one clear error that holds `wanted`, and exit code 2.
-fn refused(arguments: &[&str], wanted: &str) {
+pub fn refused(arguments: &[&str], wanted: &str) {
     let output = counterpath(arguments, "1");
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");

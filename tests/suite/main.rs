@@ -1,16 +1,21 @@
 //! The integration suite: one binary, one module a room.
 
+mod allocation;
+mod bad_input;
 mod causal;
 mod causal_cli;
+mod chat;
 mod claims;
 mod cli;
 mod discover;
 mod effects;
 mod estimate;
 mod flagship;
+mod formats;
 mod generate;
 mod gradients;
 mod graphs;
+mod hostile;
 #[cfg(feature = "hub")]
 mod hub;
 mod intervene;
@@ -29,5 +34,6 @@ mod stats;
 mod stories;
 mod structural;
 mod tiny;
+mod tokenizers;
 mod trust;
 mod tune;

@@ -1,13 +1,16 @@
 //! `inspect`: a model's architecture and hook points, or its activations on one prompt.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Tensor};
 use counterpath::base::{Progress, files};
+use counterpath::model::chat::{ChatOptions, Clock, GenerationPrompt};
 use counterpath::model::{HookPoint, LanguageModel, Readout, Record, Special};
 use safetensors::tensor::{Dtype, TensorView};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::args::Inspect;
 use super::super::load::{Loaded, load};
@@ -16,9 +19,12 @@ use super::{Format, print_json};
 /// Describes the model, or writes its activations.
 pub fn run(args: &Inspect, format: Format, progress: &dyn Progress) -> Result<()> {
     let points: Vec<HookPoint> = args.hooks.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
-    if args.ids.is_empty() && args.text.is_none() {
+    if let (Some(path), None) = (&args.chat, &args.output) {
+        return show_chat(args, path, format, progress);
+    }
+    if args.ids.is_empty() && args.text.is_none() && args.chat.is_none() {
         if args.output.is_some() || !points.is_empty() {
-            bail!("--output and --hook need a prompt: add --ids 1,5,9 or --text \"…\"");
+            bail!("--output and --hook need a prompt: add --ids 1,5,9, --text \"…\" or --chat messages.json");
         }
         return describe(&load(&args.model, progress)?, format);
     }
@@ -50,10 +56,58 @@ pub fn run(args: &Inspect, format: Format, progress: &dyn Progress) -> Result<()
     }
 }
 
+/// A conversation file.
+struct Conversation {
+    messages: Value,
+    options: ChatOptions,
+}
+
+impl Conversation {
+    /// The text that the model's template makes of it, and its tokens.
+    fn encode(&self, model: &LanguageModel) -> Result<(String, Vec<u32>)> {
+        let tokenizer = model.tokenizer()?;
+        let text = tokenizer.apply_chat_template(&self.messages, &self.options)?;
+        let ids = tokenizer.encode(&text, Special::None)?.ids;
+        Ok((text, ids))
+    }
+}
+
+fn conversation(path: &Path) -> Result<Conversation> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| Clock(since.as_secs() as i64)).ok();
+    let mut options = ChatOptions { now, ..ChatOptions::default() };
+    let mut extra = match files::read_json(path)? {
+        messages @ Value::Array(_) => return Ok(Conversation { messages, options }),
+        Value::Object(extra) => extra,
+        _ => bail!("{}: a list of messages is expected, or an object that holds one", path.display()),
+    };
+    let messages = extra.remove("messages").with_context(|| format!("{} has no `messages`", path.display()))?;
+    options.tools = extra.remove("tools").filter(|tools| !tools.is_null());
+    if extra.remove("add_generation_prompt") == Some(Value::Bool(false)) {
+        options.generation_prompt = GenerationPrompt::Leave;
+    }
+    options.extra = extra;
+    Ok(Conversation { messages, options })
+}
+
+fn show_chat(args: &Inspect, path: &Path, format: Format, progress: &dyn Progress) -> Result<()> {
+    let conversation = conversation(path)?;
+    let loaded = load(&args.model, progress)?;
+    let (text, ids) = conversation.encode(&loaded.model)?;
+    match format {
+        Format::Json => print_json(&json!({"text": text, "ids": ids})),
+        Format::Text => {
+            println!("{text}");
+            println!("{} tokens: {ids:?}", ids.len());
+            Ok(())
+        }
+    }
+}
+
 fn prompt_ids(args: &Inspect, model: &LanguageModel) -> Result<Vec<u32>> {
-    let ids = match &args.text {
-        Some(text) => model.tokenizer()?.encode(text, Special::Default)?.ids,
-        None => args.ids.clone(),
+    let ids = match (&args.text, &args.chat) {
+        (Some(text), _) => model.tokenizer()?.encode(text, Special::Default)?.ids,
+        (None, Some(path)) => conversation(path)?.encode(model)?.1,
+        (None, None) => args.ids.clone(),
     };
     let size = model.architecture().vocab_size;
     match ids.iter().find(|id| **id as usize >= size) {

@@ -2,6 +2,7 @@
 
 mod compare;
 mod complete;
+mod convert;
 mod discover;
 mod estimate;
 mod identify;
@@ -33,6 +34,7 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
     match &cli.verb {
         Verb::Inspect(args) => inspect::run(args, format, progress),
         Verb::Table(args) => table::run(args, format, progress),
+        Verb::Convert(args) => convert::run(args, format, progress),
         Verb::Identify(args) => identify::run(args, format),
         Verb::Estimate(args) => estimate::run(args, format),
         Verb::Refute(args) => estimate::refute(args, format),

@@ -83,15 +83,32 @@ const FAMILIES: &[Family] = &[
 ];
 
 /// Reads a `config.json` of any known family.
-pub(crate) fn read(config: &Value) -> Result<Blueprint, ModelError> {
-    let config = Config::new(config)?;
+pub(crate) fn read(value: &Value) -> Result<Blueprint, ModelError> {
+    let config = Config::new(value)?;
     let name = config.text("model_type")?;
     let Some(family) = FAMILIES.iter().find(|family| family.name == name) else {
         let known = FAMILIES.iter().map(|family| family.name.to_owned()).collect();
         return Err(ModelError::UnknownArchitecture { found: name, known });
     };
     config.refuse("quantization_config", "give unquantized weights")?;
+    plausible(value, &config)?;
     let blueprint = (family.read)(&config)?;
     config.finish(family.harmless)?;
     Ok(blueprint)
+}
+
+/// Sizes that a model cannot have, refused before anything is made of that size.
+fn plausible(value: &Value, config: &Config<'_>) -> Result<(), ModelError> {
+    const COUNTS: [&str; 5] = ["num_hidden_layers", "n_layer", "num_experts", "num_local_experts", "n_routed_experts"];
+    const WIDTHS: [&str; 4] = ["hidden_size", "n_embd", "head_dim", "intermediate_size"];
+    let limits = [(&COUNTS[..], 4096), (&WIDTHS[..], 1 << 20)];
+    for (fields, limit) in limits {
+        for field in fields {
+            // Looked at from outside: a family that does not know a field must still refuse it.
+            if value.get(field).and_then(Value::as_u64).is_some_and(|size| size > limit) {
+                return Err(config.unsupported(field, &format!("{limit} is the most")));
+            }
+        }
+    }
+    Ok(())
 }
