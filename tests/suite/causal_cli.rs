@@ -83,7 +83,7 @@ fn estimates_are_identified_recorded_audited_and_attacked() {
     assert_eq!(audited["reproduced"], true);
     let text = std::fs::read_to_string(folder.join("r.json")).expect("record");
     std::fs::write(folder.join("forged.json"), text.replacen("\"n\": 240", "\"n\": 2400", 1)).expect("written");
-    refused(&folder, &["audit", "forged.json"], "effect.n");
+    refused(&folder, &["audit", "forged.json"], "unadjusted.n: 2400 ≠ 240");
     let (code, out, error) = call(&folder, &["refute", "--graph", "g.txt", "--data", "t.csv", "--refuters", "5"]);
     assert!(code == 0 && out.contains("placebo treatment") && out.contains("graph implications"), "{out}{error}");
     refused(&folder, &["estimate", "--graph", "g.txt", "--data", "t.csv", "--adjust"], "no valid adjustment set");
