@@ -5,6 +5,7 @@
 
 pub mod adjustment;
 pub mod ask;
+pub mod audit;
 pub mod cfactor;
 pub mod check;
 pub mod continuous;
@@ -28,7 +29,10 @@ pub mod node_set;
 pub mod oracle;
 pub mod path_specific;
 pub mod queries;
+pub mod refute;
 mod render;
+pub mod reweight;
+pub mod rewrite;
 pub mod sensitivity;
 pub mod separation;
 pub mod table;

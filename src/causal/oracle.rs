@@ -202,18 +202,21 @@ pub enum Extreme {
 }
 
 /// The weights of each domain in each world.
-type Worlds = HashMap<(usize, World), Rc<HashMap<usize, u128>>>;
+type Worlds = HashMap<(usize, World), Weights>;
+type Weights = Rc<HashMap<usize, u128>>;
 
 /// One model a domain, with everything that can be known of them: each regime's exact probabilities.
 pub struct Truth {
     models: Vec<Model>,
     worlds: RefCell<Worlds>,
+    /// Weights of some nodes' values, by the nodes as bits.
+    marginals: RefCell<HashMap<(usize, World, usize), Weights>>,
 }
 
 impl Truth {
     /// Of one model, or of several domains' in their order.
     pub fn new(models: Vec<Model>) -> Self {
-        Self { models, worlds: RefCell::new(HashMap::new()) }
+        Self { models, worlds: RefCell::default(), marginals: RefCell::default() }
     }
 
     /// P(y | do(x), z) at the values of all variables; `None` where P(z | do(x)) is 0.
@@ -246,16 +249,31 @@ impl Truth {
 
     fn mass(&self, domain: usize, world: World, event: NodeSet, values: &[Option<usize>]) -> BigRational {
         let Some(model) = self.models.get(domain) else { return Number::zero() };
+        let mask = event.iter().fold(0, |mask, node| mask | 1usize << node);
+        let sum = self.marginal(model, (domain, world, mask)).get(&bits(event, values)).copied().unwrap_or(0);
+        BigRational::new(BigInt::from(sum), model.total())
+    }
+}
+
+impl Truth {
+    fn marginal(&self, model: &Model, key: (usize, World, usize)) -> Weights {
+        if let Some(known) = self.marginals.borrow().get(&key) {
+            return known.clone();
+        }
+        let (domain, world, mask) = key;
         let known = self.worlds.borrow().get(&(domain, world)).cloned();
         let weights = known.unwrap_or_else(|| {
             let weights = Rc::new(model.weights(world));
             self.worlds.borrow_mut().insert((domain, world), weights.clone());
             weights
         });
-        let mask = event.iter().fold(0, |mask, node| mask | 1usize << node);
-        let wanted = bits(event, values);
-        let sum: u128 = weights.iter().filter(|(state, _)| **state & mask == wanted).map(|(_, weight)| weight).sum();
-        BigRational::new(BigInt::from(sum), model.total())
+        let mut sums = HashMap::new();
+        for (state, weight) in weights.iter() {
+            *sums.entry(state & mask).or_insert(0) += weight;
+        }
+        let sums = Rc::new(sums);
+        self.marginals.borrow_mut().insert(key, sums.clone());
+        sums
     }
 }
 

@@ -244,6 +244,36 @@ impl Table {
         self.varying(name)
     }
 
+    /// A column as numbers that a regression can take: itself, or an indicator for each of its labels but the first (in the
+    /// order of the alphabet), named `column=label`.
+    pub fn coded(&self, name: &str) -> Result<Vec<(String, Vec<f64>)>, TableError> {
+        let (levels, codes) = match self.column(name)? {
+            Column::Numbers(_) => return Ok(vec![(name.to_owned(), self.varying(name)?.to_vec())]),
+            Column::Labels { levels, codes } => (levels, codes),
+        };
+        let mut order: Vec<usize> = (0..levels.len()).collect();
+        order.sort_by(|a, b| levels.get(*a).cmp(&levels.get(*b)));
+        if order.len() < 2 {
+            return Err(TableError::Constant(name.to_owned()));
+        }
+        let indicator = |&level: &usize| {
+            let label = levels.get(level).map_or("", String::as_str);
+            (format!("{name}={label}"), codes.iter().map(|code| f64::from(*code == level)).collect())
+        };
+        Ok(order.iter().skip(1).map(indicator).collect())
+    }
+
+    /// A treatment of 0 and 1, or of two labels, the second in the alphabet being 1; with its name, `column=label` for labels.
+    pub fn treatment(&self, name: &str) -> Result<(String, Vec<f64>), TableError> {
+        match self.column(name)? {
+            Column::Numbers(_) => Ok((name.to_owned(), self.binary(name)?.to_vec())),
+            Column::Labels { levels, .. } if levels.len() > 2 => {
+                Err(TableError::TooManyLevels { column: name.to_owned(), found: levels.len(), most: 2 })
+            }
+            Column::Labels { .. } => self.coded(name)?.pop().ok_or_else(|| TableError::Constant(name.to_owned())),
+        }
+    }
+
     /// A column's numbers, which are not all the same.
     pub fn varying(&self, name: &str) -> Result<&[f64], TableError> {
         let values = self.numbers(name)?;
@@ -346,6 +376,11 @@ mod tests {
         let tabs = Table::parse("a\tb\n3\t1\n1\t1\n", Missing::Refuse).expect("tabs");
         assert_eq!(tabs.levels("a", 9).expect("levels").codes, [1, 0]);
         assert_eq!(tabs.varying("b"), Err(TableError::Constant("b".into())));
+        let labels = Table::parse("g,h\nm,x\nf,y\nm,z\n", Missing::Refuse).expect("labels");
+        assert_eq!(labels.treatment("g"), Ok(("g=m".into(), vec![1.0, 0.0, 1.0])));
+        assert!(matches!(labels.treatment("h"), Err(TableError::TooManyLevels { found: 3, .. })));
+        let coded = labels.coded("h").expect("coded");
+        assert_eq!(coded, [("h=y".into(), vec![0.0, 1.0, 0.0]), ("h=z".into(), vec![0.0, 0.0, 1.0])]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use counterpath::model::BaseType;
 
-use super::causal_args::Identify;
+use super::causal_args::{Audit, Discover, Estimate, Identify, Table, Transport};
 
 /// Evaluate and repair open language models causally.
 #[derive(Debug, Parser)]
@@ -43,8 +43,20 @@ pub enum Verb {
     Report(Report),
     /// Log-likelihoods of continuations, for other programs
     Score(Score),
+    /// Write a scenario's variables and a model's outcomes as a table, one row an item as it naturally occurs
+    Table(Table),
     /// Say whether an effect follows from data under a causal graph: the estimand with its assumptions, or the proof that none exists
     Identify(Identify),
+    /// Estimate an identified effect on a table, with its assumptions and what an omitted confounder could do
+    Estimate(Estimate),
+    /// Estimate an effect and try to break it: placebo, dummy outcome, random common cause, subset, controls, implications
+    Refute(Estimate),
+    /// Run the request of an estimate's record again and compare to the bit
+    Audit(Audit),
+    /// Propose graphs that agree with a table: PC, FCI, GES, LiNGAM, with the stability of edges
+    Discover(Discover),
+    /// Say whether an effect of one domain follows from data and experiments of several
+    Transport(Transport),
     /// Continue prompts, greedily or by sampling
     Complete(Complete),
     /// Show a model's architecture and hook points, or write its activations

@@ -6,7 +6,8 @@ use serde::Serialize;
 use super::{DiscoverError, Mark, Pattern};
 use crate::base::Seed;
 use crate::base::seed::index;
-use crate::causal::table::{Column, Table};
+use crate::causal::refute::rows_of;
+use crate::causal::table::Table;
 
 /// A pair of variables over the resamples.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -34,7 +35,7 @@ pub fn stability(
     let run = |number: usize| {
         let mut rng = seed.fork(&number.to_string()).rng();
         let rows: Vec<usize> = (0..table.rows()).map(|_| index(&mut rng, table.rows())).collect();
-        discover(&drawn(table, &rows)?)
+        discover(&rows_of(table, &rows)?)
     };
     let patterns: Vec<Pattern> = (0..resamples).into_par_iter().map(run).collect::<Result<_, _>>()?;
     let Some(first) = patterns.first() else { return Ok(Vec::new()) };
@@ -59,18 +60,4 @@ pub fn stability(
     }
     found.sort_by(|a, b| b.adjacent.total_cmp(&a.adjacent));
     Ok(found)
-}
-
-fn drawn(table: &Table, rows: &[usize]) -> Result<Table, DiscoverError> {
-    let mut out = Table::default();
-    for name in table.names() {
-        let column = match table.column(name)? {
-            Column::Numbers(values) => Column::Numbers(crate::stats::design::select(values, rows)),
-            Column::Labels { levels, codes } => {
-                Column::Labels { levels: levels.clone(), codes: crate::stats::design::select(codes, rows) }
-            }
-        };
-        out.push(name, column)?;
-    }
-    Ok(out)
 }

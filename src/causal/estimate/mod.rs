@@ -25,6 +25,7 @@ pub mod natural;
 pub mod overlap;
 mod run;
 mod simple;
+mod spec;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub use folds::Folds;
 pub use forest::{ForestSpec, Sample};
 pub use learner::{Boosting, Fitted, Forest, Learner, Logistic, Ols, Ridge};
 pub use overlap::Overlap;
+pub use spec::EstimationSpec;
 
 use crate::base::Seed;
 use crate::stats::result::Interval;

@@ -51,14 +51,15 @@ pub fn natural_effects(
     mediators: &[&str],
     estimation: &Estimation,
 ) -> Result<NaturalEffects, EstimateError> {
-    let (y, d) = (table.varying(&estimation.outcome)?, table.binary(&estimation.treatment)?);
+    let y = table.varying(&estimation.outcome)?;
+    let d = &table.treatment(&estimation.treatment)?.1;
     let mut x = Design::new(y.len());
-    for name in &estimation.covariates {
-        x.push(name, table.varying(name)?.to_vec())?;
+    for (name, column) in coded(table, estimation.covariates.iter().map(String::as_str))? {
+        x.push(&name, column)?;
     }
     let mut mx = x.clone();
-    for name in mediators {
-        mx.push(name, table.varying(name)?.to_vec())?;
+    for (name, column) in coded(table, mediators.iter().copied())? {
+        mx.push(&name, column)?;
     }
     let folds = Folds::stratified(d, estimation.folds, estimation.seed.fork("folds"))?;
     let parts = Parts { estimation, y, d, x: &x, mx: &mx, folds: &folds };
@@ -87,6 +88,14 @@ pub fn natural_effects(
         overlap,
         n: y.len(),
     })
+}
+
+fn coded<'a>(table: &Table, names: impl Iterator<Item = &'a str>) -> Result<Vec<(String, Vec<f64>)>, EstimateError> {
+    let mut found = Vec::new();
+    for name in names {
+        found.extend(table.coded(name)?);
+    }
+    Ok(found)
 }
 
 struct Parts<'a> {

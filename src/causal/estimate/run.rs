@@ -9,7 +9,7 @@ use super::{
     Target,
 };
 use crate::base::Seed;
-use crate::causal::table::{Levels, Table};
+use crate::causal::table::{Column, Levels, Table};
 use crate::stats::design::Design;
 use crate::stats::result::Interval;
 
@@ -19,6 +19,8 @@ pub(super) struct Rows {
     pub(super) d: Vec<f64>,
     pub(super) x: Design,
     pub(super) clusters: Vec<Vec<usize>>,
+    /// The treatment's name, with the label that counts as 1.
+    pub(super) treatment: String,
 }
 
 /// One split's result.
@@ -70,13 +72,16 @@ impl Estimation {
     }
 
     fn rows(&self, table: &Table) -> Result<Rows, EstimateError> {
-        let d = match self.method {
-            Method::PartiallyLinear(_) | Method::Regression => table.varying(&self.treatment)?,
-            _ => table.binary(&self.treatment)?,
+        let continuous = matches!(self.method, Method::PartiallyLinear(_) | Method::Regression);
+        let (treatment, d) = match table.column(&self.treatment)? {
+            Column::Numbers(_) if continuous => (self.treatment.clone(), table.varying(&self.treatment)?.to_vec()),
+            _ => table.treatment(&self.treatment)?,
         };
         let mut x = Design::new(table.rows());
         for name in &self.covariates {
-            x.push(name, table.varying(name)?.to_vec())?;
+            for (name, column) in table.coded(name)? {
+                x.push(&name, column)?;
+            }
         }
         let mut clusters = Vec::new();
         for name in &self.clusters {
@@ -86,7 +91,7 @@ impl Estimation {
             }
             clusters.push(codes);
         }
-        Ok(Rows { y: table.varying(&self.outcome)?.to_vec(), d: d.to_vec(), x, clusters })
+        Ok(Rows { y: table.varying(&self.outcome)?.to_vec(), d, x, clusters, treatment })
     }
 
     fn folds(&self, rows: &Rows, seed: Seed) -> Result<Folds, EstimateError> {
@@ -243,15 +248,15 @@ impl Estimation {
         let few = clusters < 20 && !rows.clusters.is_empty();
         let warning = format!("{clusters} clusters are few for a normal interval: it is likely too narrow");
         let target = match self.method {
-            Method::Difference => "difference of means",
-            Method::Regression | Method::PartiallyLinear(_) => "coefficient of the treatment",
+            Method::Difference => "difference of means by the values",
+            Method::Regression | Method::PartiallyLinear(_) => "coefficient",
             Method::Interactive(Target::Treated)
             | Method::Weighting(Target::Treated)
             | Method::Matching(Target::Treated) => "average effect on the treated (ATTE)",
             _ => "average effect (ATE)",
         };
         EffectEstimate {
-            target: target.to_owned(),
+            target: format!("{target} of {}", rows.treatment),
             method,
             value,
             error,

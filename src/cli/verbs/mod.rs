@@ -3,11 +3,15 @@
 mod compare;
 mod complete;
 mod convert;
+mod discover;
+mod estimate;
 mod identify;
 mod inspect;
 mod report;
 mod run;
 mod score;
+mod table;
+mod transport;
 mod work;
 
 use anyhow::Result;
@@ -29,8 +33,14 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
     let format = if cli.json { Format::Json } else { Format::Text };
     match &cli.verb {
         Verb::Inspect(args) => inspect::run(args, format, progress),
+        Verb::Table(args) => table::run(args, format, progress),
         Verb::Convert(args) => convert::run(args, format, progress),
         Verb::Identify(args) => identify::run(args, format),
+        Verb::Estimate(args) => estimate::run(args, format),
+        Verb::Refute(args) => estimate::refute(args, format),
+        Verb::Audit(args) => estimate::audit(args, format),
+        Verb::Discover(args) => discover::run(args, format),
+        Verb::Transport(args) => transport::run(args, format),
         Verb::Score(args) => score::run(args, format, progress),
         Verb::Complete(args) => complete::run(args, format, progress),
         Verb::Compare(args) => compare::run(args, format),
