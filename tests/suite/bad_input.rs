@@ -84,7 +84,7 @@ fn damaged_files() {
     let mut quantised = formats::llama2c(1, &config, &tensors);
     quantised[4] = 2;
     inspect(&bin("llama2c-v2", &quantised), "no format that is known");
-    inspect(&bin("nothing", b"hello world, this is no model"), "no format that is known");
+    inspect(&bin("plain-text", b"hello world, this is no model"), "no format that is known");
 }
 
 #[test]
