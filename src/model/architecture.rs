@@ -119,6 +119,8 @@ pub enum NormKind {
     RmsOnePlus,
     /// (x − mean) / sd(x) · gain + bias.
     Layer,
+    /// x itself: the model has no norms.
+    None,
 }
 
 /// How queries and keys are normalized before rotation.

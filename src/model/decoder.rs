@@ -170,7 +170,7 @@ pub(crate) struct Decoder {
     positions_td: Option<Tensor>,
     rotaries: Arc<Vec<RotaryTables>>,
     blocks: Vec<Block>,
-    final_norm: Norm,
+    final_norm: Option<Norm>,
     head: Linear,
     routes: Option<Routes>,
 }
@@ -195,7 +195,7 @@ impl Decoder {
             positions_td,
             rotaries: Arc::new(architecture.rotaries.iter().cloned().map(RotaryTables::new).collect()),
             blocks: layout.blocks.iter().map(block).collect::<std::result::Result<_, _>>()?,
-            final_norm: Norm::new(&layout.final_norm, architecture, tensors)?,
+            final_norm: Norm::optional(&layout.final_norm, architecture, tensors)?,
             head,
             routes: None,
             architecture: architecture.clone(),
@@ -282,7 +282,8 @@ impl Decoder {
             self.positions_td.as_mut().filter(|_| layout.positions.as_ref().is_some_and(|(known, ..)| known == name)),
         ];
         let blocks = self.blocks.iter_mut().flat_map(|block| block.parameters(name));
-        let ends = [self.final_norm.parameter(name), self.head.parameter(name)];
+        let final_norm = self.final_norm.as_mut().and_then(|norm| norm.parameter(name));
+        let ends = [final_norm, self.head.parameter(name)];
         let mut found = false;
         for place in tables.into_iter().chain(ends).flatten().chain(blocks) {
             if place.shape() != tensor.shape() {
@@ -370,9 +371,12 @@ impl Decoder {
         // The final norm works position by position, so what nobody reads is left out, unless a hook wants all.
         let hooked = hooks.wants(HookPoint::new(HookKind::FinalNormalized, 0));
         let normalized = match (hooked, readout) {
-            (true, _) => self.final_norm.forward_hooked(&resid_btd, hooks)?,
-            (false, Readout::All) => self.final_norm.forward(&resid_btd)?,
-            (false, Readout::Rows(rows)) => self.final_norm.forward(&select(&resid_btd, rows, tokens)?)?,
+            (true, _) => match &self.final_norm {
+                Some(norm) => norm.forward_hooked(&resid_btd, hooks)?,
+                None => tap(hooks, HookKind::FinalNormalized, 0, resid_btd)?,
+            },
+            (false, Readout::All) => normed(&self.final_norm, resid_btd)?,
+            (false, Readout::Rows(rows)) => normed(&self.final_norm, select(&resid_btd, rows, tokens)?)?,
         };
         let normalized = match readout {
             Readout::Rows(rows) if hooked => select(&normalized, rows, tokens)?,

@@ -138,7 +138,8 @@ pub(crate) struct Layout {
     /// The learned positions' tensor and its rows and columns.
     pub positions: Option<(String, usize, usize)>,
     pub blocks: Vec<BlockLayout>,
-    pub final_norm: NormPlace,
+    /// The norm at the stream's end; `None` where the head reads the stream itself.
+    pub final_norm: Option<NormPlace>,
     pub head: LinearPlace,
     /// Whether the head's weight is the embedding's.
     pub tied: bool,
@@ -196,7 +197,7 @@ impl Layout {
         for (name, rows, columns) in [Some(&self.embedding), self.positions.as_ref()].into_iter().flatten() {
             shapes.insert(name.clone(), vec![*rows, *columns]);
         }
-        let norms = self.blocks.iter().flat_map(BlockLayout::norms).chain([&self.final_norm]);
+        let norms = self.blocks.iter().flat_map(BlockLayout::norms).chain(&self.final_norm);
         for norm in norms {
             shapes.insert(format!("{}.weight", norm.module), norm.shape());
             if norm.bias {

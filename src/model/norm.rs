@@ -57,6 +57,7 @@ impl Norm {
             NormKind::Rms => ops::rms_norm(x, &self.gain, self.eps),
             NormKind::RmsOnePlus => ops::rms_norm(x, &(&self.gain + 1.0)?, self.eps),
             NormKind::Layer => self.layer_norm(x),
+            NormKind::None => Ok(x.clone()),
         }
     }
 
@@ -73,7 +74,7 @@ impl Norm {
     /// The final norm with its hook: before the gain for an RMS norm, after gain and bias for a layer norm.
     pub fn forward_hooked(&self, x: &Tensor, hooks: &mut dyn Hooks) -> Result<Tensor> {
         let gain = match self.kind {
-            NormKind::Layer => return tap(hooks, HookKind::FinalNormalized, 0, self.forward(x)?),
+            NormKind::Layer | NormKind::None => return tap(hooks, HookKind::FinalNormalized, 0, self.forward(x)?),
             NormKind::Rms => self.gain.clone(),
             NormKind::RmsOnePlus => (&self.gain + 1.0)?,
         };

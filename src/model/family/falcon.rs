@@ -65,7 +65,7 @@ fn layout(architecture: &Architecture, norms: [&str; 2], order: FusedOrder, bias
         embedding: ("transformer.word_embeddings.weight".into(), vocab_size, d_model),
         positions: None,
         blocks: (0..architecture.n_layers).map(block).collect(),
-        final_norm: norm("transformer.ln_f".into()),
+        final_norm: Some(norm("transformer.ln_f".into())),
         head: LinearPlace::new("lm_head", d_model, vocab_size, false),
         tied: architecture.tied_head,
     }

@@ -47,7 +47,7 @@ fn layout(architecture: &Architecture, attention_bias: bool) -> Layout {
         embedding: ("gpt_neox.embed_in.weight".into(), vocab_size, d_model),
         positions: None,
         blocks: (0..architecture.n_layers).map(block).collect(),
-        final_norm: norm("gpt_neox.final_layer_norm".into()),
+        final_norm: Some(norm("gpt_neox.final_layer_norm".into())),
         head: LinearPlace::new("embed_out", d_model, vocab_size, false),
         tied: architecture.tied_head,
     }

@@ -16,6 +16,7 @@ mod olmo2;
 mod opt;
 mod phi;
 mod phi3;
+mod plain;
 mod qwen2;
 mod qwen3;
 mod smollm3;
@@ -74,6 +75,7 @@ const FAMILIES: &[Family] = &[
     family("opt", opt::read, &["activation_dropout"]),
     family("phi", phi::read, &[]),
     family("phi3", phi3::read, &["original_max_position_embeddings"]),
+    family("plain", plain::read, &[]),
     family("qwen2", qwen2::read, WINDOW),
     family("qwen3", qwen3::read, WINDOW),
     family("qwen3_moe", mixture::qwen3_moe, WINDOW),

@@ -55,7 +55,7 @@ fn layout(architecture: &Architecture, bias: bool) -> Layout {
         embedding: ("model.decoder.embed_tokens.weight".into(), vocab_size, d_model),
         positions: Some(("model.decoder.embed_positions.weight".into(), max_positions + OFFSET, d_model)),
         blocks: (0..architecture.n_layers).map(block).collect(),
-        final_norm: norm("model.decoder.final_layer_norm".into()),
+        final_norm: Some(norm("model.decoder.final_layer_norm".into())),
         head: LinearPlace::new("lm_head", d_model, vocab_size, false),
         tied: architecture.tied_head,
     }

@@ -46,7 +46,7 @@ fn layout(architecture: &Architecture) -> Layout {
         embedding: ("model.embed_tokens.weight".into(), vocab_size, d_model),
         positions: None,
         blocks: (0..architecture.n_layers).map(block).collect(),
-        final_norm: norm("model.final_layernorm".into()),
+        final_norm: Some(norm("model.final_layernorm".into())),
         head: LinearPlace::new("lm_head", d_model, vocab_size, true),
         tied: architecture.tied_head,
     }

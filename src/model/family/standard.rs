@@ -188,7 +188,7 @@ pub(super) fn layout(architecture: &Architecture, variant: &Variant) -> Layout {
         embedding: ("model.embed_tokens.weight".into(), vocab_size, d_model),
         positions: None,
         blocks: (0..architecture.n_layers).map(|layer| block(layer, architecture, variant)).collect(),
-        final_norm: NormPlace::new("model.norm", d_model, variant.norm_bias),
+        final_norm: Some(NormPlace::new("model.norm", d_model, variant.norm_bias)),
         head: LinearPlace::new("lm_head", d_model, vocab_size, false),
         tied: architecture.tied_head,
     }
