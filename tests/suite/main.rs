@@ -26,6 +26,7 @@ mod model_configs;
 mod model_errors;
 mod parity;
 mod peft;
+mod planted;
 mod real_models;
 mod report;
 mod reuse;
