@@ -13,7 +13,7 @@ pub const WIDTH: usize = 32;
 /// Width of a head.
 pub const HEAD_WIDTH: usize = 8;
 /// Directions that no head or gate on a path reads.
-pub const SPARE: usize = WIDTH - TOKENS - 12;
+pub const SPARE: usize = WIDTH - TOKENS - 16;
 
 /// One direction of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,16 +22,16 @@ pub enum Direction {
     Position(usize),
     /// s, at its token.
     Attribute,
-    /// The surface form of the attribute's token.
-    Surface,
+    /// One of the three contrasts between surface forms of the attribute's token.
+    Surface(usize),
     /// c, at its token.
     Core,
     /// n, at its token.
     Neutral,
     /// s, at the relay position.
     RelayAttribute,
-    /// The surface form, at the relay position.
-    RelaySurface,
+    /// One of them, at the relay position.
+    RelaySurface(usize),
     /// What the OR gate reads.
     Or,
     /// What the AND gate reads.
@@ -53,18 +53,18 @@ impl Direction {
         match self {
             Direction::Position(position) => position,
             Direction::Attribute => TOKENS,
-            Direction::Surface => TOKENS + 1,
-            Direction::Core => TOKENS + 2,
-            Direction::Neutral => TOKENS + 3,
-            Direction::RelayAttribute => TOKENS + 4,
-            Direction::RelaySurface => TOKENS + 5,
-            Direction::Or => TOKENS + 6,
-            Direction::And => TOKENS + 7,
-            Direction::Saturated => TOKENS + 8,
-            Direction::Disconnected => TOKENS + 9,
-            Direction::Dormant => TOKENS + 10,
-            Direction::Out => TOKENS + 11,
-            Direction::Spare(spare) => TOKENS + 12 + spare,
+            Direction::Surface(contrast) => TOKENS + 12 + contrast,
+            Direction::Core => TOKENS + 1,
+            Direction::Neutral => TOKENS + 2,
+            Direction::RelayAttribute => TOKENS + 3,
+            Direction::RelaySurface(contrast) => TOKENS + 9 + contrast,
+            Direction::Or => TOKENS + 4,
+            Direction::And => TOKENS + 5,
+            Direction::Saturated => TOKENS + 6,
+            Direction::Disconnected => TOKENS + 7,
+            Direction::Dormant => TOKENS + 8,
+            Direction::Out => TOKENS + 15,
+            Direction::Spare(spare) => TOKENS + 16 + spare,
         }
     }
 }

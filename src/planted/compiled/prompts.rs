@@ -31,8 +31,12 @@ pub const FILLER: u32 = NEUTRAL + 2;
 pub const FILLERS: u32 = 4;
 /// Tokens in all.
 pub const VOCABULARY: usize = (FILLER + FILLERS) as usize;
-/// e of each surface form of an attribute value; the same for both values, with mean 0.
-pub const SURFACES: [f64; 4] = [-1.5, -0.5, 0.5, 1.5];
+/// e of each surface form of an attribute value: three contrasts, each with mean 0 and variance 1 over the forms, no two
+/// of them correlated; the same for both values.
+pub const SURFACES: [[f64; CONTRASTS]; 4] =
+    [[1.0, 1.0, 1.0], [1.0, -1.0, -1.0], [-1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]];
+/// Contrasts between surface forms.
+pub const CONTRASTS: usize = 3;
 
 /// What one prompt says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -65,9 +69,9 @@ impl Content {
         f64::from(u8::from(self.neutral))
     }
 
-    /// e, the surface form as a number.
-    pub fn e(&self) -> f64 {
-        SURFACES.get(self.surface).copied().unwrap_or(0.0)
+    /// e, the surface form in numbers.
+    pub fn e(&self) -> [f64; CONTRASTS] {
+        SURFACES.get(self.surface).copied().unwrap_or_default()
     }
 
     fn prompt(&self, wiring: &Wiring) -> TokenizedPrompt {

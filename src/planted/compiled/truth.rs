@@ -49,7 +49,7 @@ fn outcome(wiring: &Wiring, receiver: &Content, donor: &Content, patched: Option
         .filter(|role| *role != Role::RelayWriter)
         .map(|role| {
             let from = if role == Role::RelayReader { relay } else { seen(role) };
-            wiring.hum_of(role) * from.e()
+            wiring.hum_of(role).iter().zip(from.e()).map(|(hum, e)| hum * e).sum::<f64>()
         })
         .sum();
     core * seen(Role::Core).c()

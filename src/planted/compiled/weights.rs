@@ -17,7 +17,7 @@ use candle_core::{Device, Tensor};
 use serde_json::{Value, json};
 
 use super::basis::{Basis, Direction, HEAD_WIDTH, Map, SPARE, TOKENS, WIDTH, orthonormal, unit};
-use super::prompts::{ANSWERS, ATTRIBUTE, CORE, NEUTRAL, SURFACES, VOCABULARY};
+use super::prompts::{ANSWERS, ATTRIBUTE, CONTRASTS, CORE, NEUTRAL, SURFACES, VOCABULARY};
 use super::wiring::{HEADS, LAYERS, Path, Role, Wiring};
 use crate::base::Seed;
 use crate::base::seed::normal;
@@ -80,7 +80,8 @@ fn embedding(basis: &Basis, seed: &Seed) -> Vec<f32> {
         if (ATTRIBUTE..NEUTRAL).contains(&token) {
             let (value, surface) = ((token - ATTRIBUTE) / surfaces, (token - ATTRIBUTE) % surfaces);
             parts.push((Direction::Attribute, f64::from(value)));
-            parts.push((Direction::Surface, SURFACES.get(surface as usize).copied().unwrap_or(0.0)));
+            let contrasts = SURFACES.get(surface as usize).copied().unwrap_or_default();
+            parts.extend(contrasts.into_iter().enumerate().map(|(at, e)| (Direction::Surface(at), e)));
         } else if (CORE..ATTRIBUTE).contains(&token) {
             parts.push((Direction::Core, f64::from(token - CORE)));
         } else if (NEUTRAL..NEUTRAL + 2).contains(&token) {
@@ -101,32 +102,32 @@ struct Movement {
 fn movement(wiring: &Wiring, role: Role, seed: &Seed) -> Movement {
     let [core, attribute, neutral, filler] = wiring.slots;
     let (last, strengths) = (TOKENS - 1, &wiring.strengths);
-    let hum = wiring.hum_of(role);
+    let hums = |read: fn(usize) -> Direction| {
+        let hum = wiring.hum_of(role).into_iter().enumerate();
+        hum.map(move |(at, hum)| (read(at), vec![(Direction::Out, hum)]))
+    };
     let carry = |write: Direction, weight: f64| Movement {
         from: attribute,
         to: last,
-        parts: vec![
-            (Direction::Attribute, vec![(write, weight)]),
-            (Direction::Surface, vec![(Direction::Out, hum)]),
-        ],
+        parts: vec![(Direction::Attribute, vec![(write, weight)])].into_iter().chain(hums(Direction::Surface)).collect(),
     };
     let scatter = |count: usize| (0..count).map(|at| (Direction::Spare(at), noise(&seed.fork(&at.to_string()), 0.3)));
     match role {
         Role::RelayWriter => Movement {
             from: attribute,
             to: wiring.relay,
-            parts: vec![
-                (Direction::Attribute, vec![(Direction::RelayAttribute, 1.0)]),
-                (Direction::Surface, vec![(Direction::RelaySurface, 1.0)]),
-            ],
+            parts: [(Direction::Attribute, vec![(Direction::RelayAttribute, 1.0)])]
+                .into_iter()
+                .chain((0..CONTRASTS).map(|at| (Direction::Surface(at), vec![(Direction::RelaySurface(at), 1.0)])))
+                .collect(),
         },
         Role::RelayReader => Movement {
             from: wiring.relay,
             to: last,
-            parts: vec![
-                (Direction::RelayAttribute, vec![(Direction::Out, strengths.relay)]),
-                (Direction::RelaySurface, vec![(Direction::Out, hum)]),
-            ],
+            parts: [(Direction::RelayAttribute, vec![(Direction::Out, strengths.relay)])]
+                .into_iter()
+                .chain(hums(Direction::RelaySurface))
+                .collect(),
         },
         Role::BackupFirst | Role::BackupSecond => carry(Direction::Or, 1.0),
         Role::Gated => carry(Direction::And, 1.0),

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::super::node::Node;
+use super::prompts::CONTRASTS;
 use crate::base::Seed;
 use crate::base::seed::{index, normal, shuffle, uniform};
 
@@ -151,8 +152,8 @@ pub enum Paths {
 pub struct CompiledSpec {
     /// What the strengths of the paths from s are multiplied by.
     pub strength: f64,
-    /// Standard deviation of what each head on a path adds to the logit for the surface form of the attribute's token,
-    /// in nats: an effect of every single pair that is 0 over the population of pairs.
+    /// Standard deviation of what each head on a path adds to the logit for each contrast between surface forms of the
+    /// attribute's token, in nats: an effect of every single pair that is 0 over the population of pairs.
     pub hum: f64,
     /// Which paths are strong.
     pub paths: Paths,
@@ -172,8 +173,8 @@ pub struct Wiring {
     pub gates: [usize; 3],
     /// The planted coefficients.
     pub strengths: Strengths,
-    /// λ of each role on a path: what it adds to the logit for a unit of surface form.
-    pub hum: Vec<(Role, f64)>,
+    /// λ of each role on a path: what it adds to the logit for a unit of each contrast between surface forms.
+    pub hum: Vec<(Role, [f64; CONTRASTS])>,
     /// Positions of core, attribute, neutral and filler token.
     pub slots: [usize; 4],
     /// The position through which the relay runs.
@@ -196,7 +197,10 @@ impl Wiring {
         shuffle(&mut seed.fork("slots").rng(), &mut slots);
         let relay = 5 + index(&mut seed.fork("relay").rng(), 2);
         let on_path = Role::ALL.into_iter().filter(|role| role.path().is_some());
-        let hum = on_path.map(|role| (role, spec.hum * normal(&mut seed.fork("hum").fork(&format!("{role:?}")).rng())));
+        let hum = on_path.map(|role| {
+            let mut rng = seed.fork("hum").fork(&format!("{role:?}")).rng();
+            (role, [(); CONTRASTS].map(|()| spec.hum * normal(&mut rng)))
+        });
         Self { gates, strengths: strengths(spec, seed), hum: hum.collect(), slots, relay, heads }
     }
 
@@ -216,8 +220,8 @@ impl Wiring {
     }
 
     /// λ of a role, 0 where it has none.
-    pub fn hum_of(&self, role: Role) -> f64 {
-        self.hum.iter().find(|(other, _)| *other == role).map_or(0.0, |(_, hum)| *hum)
+    pub fn hum_of(&self, role: Role) -> [f64; CONTRASTS] {
+        self.hum.iter().find(|(other, _)| *other == role).map(|(_, hum)| *hum).unwrap_or_default()
     }
 
     /// What a path adds to the logit where it is open.
