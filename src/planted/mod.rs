@@ -6,11 +6,16 @@
 mod checkpoint;
 pub mod compiled;
 mod error;
+pub mod methods;
 mod node;
+pub mod ranking;
+mod task;
 pub mod trained;
 mod truth;
 
 pub use checkpoint::write_checkpoint;
 pub use error::PlantedError;
+pub use methods::Method;
 pub use node::{Node, UnknownNode};
+pub use task::{Scores, Task, Tier};
 pub use truth::{FUNCTIONAL_SHARE, NodeTruth, Truth};
