@@ -235,6 +235,15 @@ pub(crate) fn check(model: &LanguageModel, jobs: &[Job<'_>], outcome: Outcome) -
     Ok(())
 }
 
+/// Refuses outcomes and tokens of pairs that the model cannot run.
+pub(crate) fn check_pairs(model: &LanguageModel, pairs: &[TokenPair], outcome: Outcome) -> Result<(), InterveneError> {
+    for pair in pairs {
+        outcome.resolve(pair)?;
+        check_tokens(pair, model.architecture().vocab_size)?;
+    }
+    Ok(())
+}
+
 fn check_tokens(pair: &TokenPair, vocabulary: usize) -> Result<(), InterveneError> {
     for side in [Side::Factual, Side::Counterfactual] {
         let [a, b] = pair.answers(side);

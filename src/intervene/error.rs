@@ -23,6 +23,14 @@ pub enum InterveneError {
         /// Why, and what exists.
         message: String,
     },
+    /// A text that names no edge, or one that the model does not have.
+    #[error("edge {text:?}: {message}")]
+    Edge {
+        /// The text as given.
+        text: String,
+        /// What is wrong, and what edges look like.
+        message: String,
+    },
     /// A plan that contradicts itself.
     #[error("plan with {site}: {message}")]
     Plan {

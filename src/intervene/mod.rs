@@ -16,13 +16,16 @@ mod joint;
 mod outcome;
 mod pair;
 mod patch;
+pub mod path;
 mod plan;
 mod reuse;
 mod site;
 mod wiring;
 
 pub use align::Alignment;
+pub(crate) use batch::{RunBatch, side_rows};
 pub use cache::ActivationCache;
+pub(crate) use engine::check_pairs;
 pub use engine::{Job, NaiveEngine, SweepEngine};
 pub use error::InterveneError;
 pub use joint::{JointOutcomes, SourceGradient, joint_outcomes};

@@ -23,6 +23,12 @@ pub enum MediateError {
         /// What they are needed for.
         purpose: &'static str,
     },
+    /// An attribution that cannot be made.
+    #[error("attribution: {message}")]
+    Attribution {
+        /// What is wrong, and what to change.
+        message: String,
+    },
     /// A sweep over nothing.
     #[error("a sweep needs at least one kind of site and one direction")]
     EmptySweep,

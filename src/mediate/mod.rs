@@ -6,6 +6,7 @@
 //! set and the rest, [`refute`] tries to find the same where nothing should be found.
 
 mod aggregate;
+pub mod attribution;
 mod checks;
 mod effects;
 mod error;

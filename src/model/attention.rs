@@ -129,6 +129,53 @@ impl Attention {
         }
     }
 
+    /// The rows of the input projection that each head or group has, `[units, k, d]` with biases `[units, k]`: of
+    /// queries, keys and values.
+    pub fn input_rows(&self) -> Result<[(Tensor, Option<Tensor>); 3]> {
+        let (h, g, k) = (self.n_heads, self.n_kv_heads, self.head_dim);
+        let split = |linear: &Linear, heads: usize| {
+            let (rows, bias) = linear.matrix()?;
+            let width = rows.dim(1)?;
+            let bias = bias.map(|bias| bias.reshape((heads, k))).transpose()?;
+            Ok::<_, candle_core::Error>((rows.reshape((heads, k, width))?, bias))
+        };
+        match &self.input {
+            Input::Separate(parts) => {
+                let [q, k, v] = parts.as_ref();
+                Ok([split(q, h)?, split(k, g)?, split(v, g)?])
+            }
+            Input::Fused(qkv, order) => {
+                let (rows, bias) = split(qkv, h + 2 * g)?;
+                let readers = h / g.max(1);
+                let pick = |units: Vec<u32>| {
+                    let units = Tensor::from_vec(units.clone(), units.len(), rows.device())?;
+                    let bias = bias.as_ref().map(|bias| bias.index_select(&units, 0)).transpose()?;
+                    Ok::<_, candle_core::Error>((rows.index_select(&units, 0)?, bias))
+                };
+                let (head, group) = (0..h as u32, 0..g as u32);
+                let (h, g, readers) = (h as u32, g as u32, readers.max(1) as u32);
+                match order {
+                    FusedOrder::Blocks => Ok([
+                        pick(head.collect())?,
+                        pick(group.clone().map(|group| h + group).collect())?,
+                        pick(group.map(|group| h + g + group).collect())?,
+                    ]),
+                    FusedOrder::Groups => Ok([
+                        pick(head.map(|head| head / readers * (readers + 2) + head % readers).collect())?,
+                        pick(group.clone().map(|group| group * (readers + 2) + readers).collect())?,
+                        pick(group.map(|group| group * (readers + 2) + readers + 1).collect())?,
+                    ]),
+                }
+            }
+        }
+    }
+
+    /// The columns of the output projection that each head has, as `[h, k, d]`, and its bias `[d]`.
+    pub fn output_columns(&self) -> Result<(Tensor, Option<Tensor>)> {
+        let (matrix, bias) = self.out.matrix()?;
+        Ok((matrix.t()?.contiguous()?.reshape((self.n_heads, self.head_dim, ()))?, bias))
+    }
+
     /// Queries or keys, normalized where the family does so.
     fn normed(&self, x_bthk: Tensor, norm: &Option<Norm>) -> Result<Tensor> {
         match (norm, self.qk_norm) {

@@ -17,6 +17,7 @@ use super::linear::{Linear, Lora, Owners, Routes};
 use super::mlp::Mlp;
 use super::norm::Norm;
 use super::rotary::RotaryTables;
+use super::stream_maps::StreamMaps;
 use crate::ops::{self, PackedWeight, Span};
 
 /// Which positions a pass unembeds.
@@ -154,6 +155,7 @@ impl Block {
 
     /// What the MLP adds to the stream that it reads.
     fn mlp(&self, layer: usize, resid_btd: Tensor, hooks: &mut dyn Hooks) -> Result<Tensor> {
+        let resid_btd = tap(hooks, HookKind::MlpIn, layer, resid_btd)?;
         let input_btd = normed(&self.mlp_in_norm, resid_btd)?;
         let out_btd = normed(&self.mlp_out_norm, self.mlp.forward(layer, &input_btd, hooks)?)?;
         tap(hooks, HookKind::MlpOut, layer, scaled(out_btd, self.residual_scale)?)
@@ -297,6 +299,12 @@ impl Decoder {
             true => Ok(()),
             false => Err(ModelError::AdapterMismatch(format!("the model has no tensor {name} to replace"))),
         }
+    }
+
+    /// What the heads of a block read from the stream and write to it, as linear maps.
+    pub fn stream_maps(&self, layer: usize) -> Result<StreamMaps> {
+        let Some(block) = self.blocks.get(layer) else { candle_core::bail!("there is no block {layer}") };
+        StreamMaps::new(&block.attention, [&block.attention_in_norm, &block.attention_out_norm], block.residual_scale)
     }
 
     /// Runs a batch and reads out logits.

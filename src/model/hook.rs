@@ -3,7 +3,7 @@
 //! The names and their meaning are TransformerLens': `hook_q` and `hook_k` before any norm of theirs and before
 //! rotation, `hook_z` the weighted values a head before the output projection, `hook_attn_out` and `hook_mlp_out` what
 //! is added to the residual stream, `mlp.hook_pre` before the activation (of the gate, where there is one) and
-//! `mlp.hook_post` what the output projection reads, `ln_final.hook_normalized` for an RMS norm before its gain and for
+//! `mlp.hook_post` what the output projection reads, `hook_mlp_in` the stream that the MLP reads, before its norm, `ln_final.hook_normalized` for an RMS norm before its gain and for
 //! a layer norm after gain and bias. A mixture of experts has `mlp.hook_expert_weights`, the router's softmax over all
 //! experts, in place of `mlp.hook_pre` and `mlp.hook_post`: what is written there decides which experts run, and how
 //! much each counts. Shapes: stream points `[b, t, d]`, `q` and `z` `[b, t, h, k]`, `k` and `v` `[b, t, g, k]`,
@@ -43,6 +43,8 @@ pub enum HookKind {
     AttnOut,
     /// Residual stream between attention and MLP.
     ResidMid,
+    /// The stream that the MLP reads, before its norm: what is written here reaches the MLP alone.
+    MlpIn,
     /// MLP pre-activation (of the gate where there is one).
     MlpPre,
     /// What the MLP's output projection reads.
@@ -59,7 +61,7 @@ pub enum HookKind {
 
 impl HookKind {
     /// The kinds that exist once a block, in the order in which a block passes them.
-    pub const BLOCK: [HookKind; 13] = [
+    pub const BLOCK: [HookKind; 14] = [
         HookKind::ResidPre,
         HookKind::Q,
         HookKind::K,
@@ -68,6 +70,7 @@ impl HookKind {
         HookKind::Z,
         HookKind::AttnOut,
         HookKind::ResidMid,
+        HookKind::MlpIn,
         HookKind::MlpPre,
         HookKind::MlpPost,
         HookKind::ExpertWeights,
@@ -87,6 +90,7 @@ impl HookKind {
             HookKind::Z => "attn.hook_z",
             HookKind::AttnOut => "hook_attn_out",
             HookKind::ResidMid => "hook_resid_mid",
+            HookKind::MlpIn => "hook_mlp_in",
             HookKind::MlpPre => "mlp.hook_pre",
             HookKind::MlpPost => "mlp.hook_post",
             HookKind::ExpertWeights => "mlp.hook_expert_weights",

@@ -18,6 +18,7 @@ use super::family::{self, Blueprint};
 use super::format::{self, Source, TokenizerFiles};
 use super::hook::{HookPoint, Hooks};
 use super::layout::{BlockLayout, Layout};
+use super::stream_maps::StreamMaps;
 use super::text::TextTokenizer;
 use super::weights::{self, Weights};
 use crate::base::Digest;
@@ -271,6 +272,12 @@ impl LanguageModel {
             )));
         }
         Ok(self.decoder.forward(pass, readout, hooks)?)
+    }
+
+    /// What the heads of a block read from the stream and write to it, as linear maps. Weights that are held in the
+    /// layout of a fused or transposed projection are copied; adapters are merged in.
+    pub fn stream_maps(&self, layer: usize) -> Result<StreamMaps, ModelError> {
+        Ok(self.decoder.stream_maps(layer)?)
     }
 
     /// Every linear layer of the blocks, and the head.

@@ -160,6 +160,30 @@ impl Linear {
         }
     }
 
+    /// The map as a matrix `[out, in]` and a bias `[out]`, adapters merged in, without a gradient.
+    pub fn matrix(&self) -> Result<(Tensor, Option<Tensor>)> {
+        if self.routes.is_some() && !self.choices.is_empty() {
+            candle_core::bail!(
+                "{}: the rows of a batch use different adapters, so it is no one matrix",
+                self.place.module
+            )
+        }
+        let wide = self.packed.as_ref().map(PackedWeight::widen).transpose()?;
+        let stored = wide.as_ref().unwrap_or(&self.weight).detach();
+        let mut matrix = match self.place.layout {
+            WeightLayout::OutIn => stored,
+            WeightLayout::InOut => stored.t()?,
+        };
+        for Lora { a, b, scale, magnitude } in &self.adapters {
+            matrix = merged(&matrix, WeightLayout::OutIn, a, b, *scale)?;
+            if let Some(magnitude) = magnitude {
+                let stretch = self.stretch(a, b, *scale, magnitude)?.detach();
+                matrix = matrix.broadcast_mul(&stretch.reshape(((), 1))?)?;
+            }
+        }
+        Ok((matrix, self.bias.as_ref().map(Tensor::detach)))
+    }
+
     /// m / ‖W + s·BA‖, row by row. As in the method's paper (section 4.3) the length counts as a constant in training.
     fn stretch(&self, a: &Tensor, b: &Tensor, scale: f64, magnitude: &Tensor) -> Result<Tensor> {
         let wide = self.packed.as_ref().map(PackedWeight::widen).transpose()?;

@@ -61,6 +61,29 @@ impl Norm {
         }
     }
 
+    /// The part of the norm of `total: [n, d]` that each of the `parts: [u, n, d]` brings, without the bias: the norm
+    /// with its scale held at the total's. Linear in the parts, and their sum is the total's norm if theirs is the total.
+    pub fn shares(&self, parts_und: &Tensor, total_nd: &Tensor) -> Result<Tensor> {
+        let (parts, total) = match self.kind {
+            NormKind::Layer => {
+                let centred = |x: &Tensor| x.broadcast_sub(&x.mean_keepdim(D::Minus1)?);
+                (centred(parts_und)?, centred(total_nd)?)
+            }
+            _ => (parts_und.clone(), total_nd.clone()),
+        };
+        let scale_n1 = (total.sqr()?.mean_keepdim(D::Minus1)? + self.eps)?.sqrt()?;
+        let gain = match self.kind {
+            NormKind::RmsOnePlus => (&self.gain + 1.0)?,
+            _ => self.gain.clone(),
+        };
+        parts.broadcast_div(&scale_n1.unsqueeze(0)?)?.broadcast_mul(&gain.detach())
+    }
+
+    /// The bias, where there is one.
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
     fn layer_norm(&self, x: &Tensor) -> Result<Tensor> {
         let width = x.dim(D::Minus1)?;
         let zeros = || Tensor::zeros(width, DType::F32, x.device())?.to_dtype(x.dtype());

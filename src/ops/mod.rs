@@ -22,6 +22,7 @@ mod simd;
 mod slices;
 mod softmax;
 mod stored;
+mod tap;
 
 #[cfg(test)]
 mod check;
@@ -38,6 +39,7 @@ pub use packed::{PackedWeight, packed_linear};
 pub use rotary::rotate;
 pub use softmax::causal_softmax;
 pub use stored::{Span, Stored, attend_over, attention_over, pattern_over};
+pub use tap::GradientTap;
 
 /// How a linear layer's weight is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

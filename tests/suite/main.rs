@@ -25,6 +25,7 @@ mod mediate;
 mod model_configs;
 mod model_errors;
 mod parity;
+mod paths;
 mod peft;
 mod planted;
 mod real_models;
