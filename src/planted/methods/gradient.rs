@@ -98,7 +98,7 @@ pub(super) fn attribution(task: &Task, method: Method, progress: &dyn Progress) 
         }
     }
     let edges = edge_scores(&task.model, &task.pairs, &spec, progress)?;
-    out.edges = Some(edges.iter().map(|(edge, score)| (edge.to_string(), score)).collect());
+    out.edges = Some(edges.iter().map(|(edge, score)| (edges.graph.name(edge), score)).collect());
     Ok(out)
 }
 

@@ -5,11 +5,13 @@
 mod acceptance;
 pub mod high_level;
 mod record;
+mod shipped;
 mod siit;
 mod spec;
 
 pub use acceptance::{ACCURACY, Acceptance, OUTSIDE, measure};
 pub use high_level::{Content, HighLevel, Template, Variable};
 pub use record::TrainedRecord;
+pub use shipped::{TrainedModel, shipped};
 pub use siit::{StepLosses, train_strictly};
 pub use spec::{LossWeights, Pathway, SiitSpec};
