@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use counterpath::model::BaseType;
 
+use super::benchmark_args::Benchmark;
 use super::causal_args::{Audit, Discover, Estimate, Identify, Table, Transport};
 
 /// Evaluate and repair open language models causally.
@@ -35,6 +36,9 @@ pub enum Verb {
     Evaluate(Evaluate),
     /// Patch activations: effects site by site for pairs, or the pathway of an eval set
     Mediate(Mediate),
+    /// Measure methods on models whose answers are known
+    #[command(subcommand)]
+    Benchmark(Benchmark),
     /// Train one adapter with causal regularizers
     Tune(Tune),
     /// Compare two or more records, paired by item

@@ -1,6 +1,7 @@
 //! The command line: one file a verb, and what they share.
 
 mod args;
+mod benchmark_args;
 mod causal_args;
 mod load;
 mod needs;

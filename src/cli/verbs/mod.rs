@@ -1,5 +1,6 @@
 //! One file a verb. A verb reads its arguments, calls the library, prints the result.
 
+mod benchmark;
 mod compare;
 mod complete;
 mod convert;
@@ -48,6 +49,7 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
         Verb::Quickstart(args) => run::quickstart(args, format, progress),
         Verb::Run(args) => run::run(args, format, progress),
         Verb::Generate(args) => work::generate(args, format),
+        Verb::Benchmark(args) => benchmark::run(args, format, progress),
         Verb::Evaluate(args) => work::evaluate(args, format, progress),
         Verb::Mediate(args) => work::mediate(args, format, progress),
         Verb::Tune(args) => work::tune(args, format, progress),

@@ -8,7 +8,7 @@ use super::super::error::PlantedError;
 use super::super::node::Node;
 use super::super::task::{Scores, Task};
 use super::passive::norms;
-use crate::base::Progress;
+use crate::base::Silent;
 use crate::intervene::Side;
 use crate::mediate::attribution::{AttributionSpec, Method, PointScores, edge_scores, node_scores};
 use crate::model::{HookKind, HookPoint, Hooks, Readout};
@@ -81,9 +81,9 @@ fn contrast(task: &Task, logits_nv: &Tensor) -> Result<Tensor, PlantedError> {
 }
 
 /// Attribution patching, plain or integrated: nodes and positions from the same gradients, and edges.
-pub(super) fn attribution(task: &Task, method: Method, progress: &dyn Progress) -> Result<Scores, PlantedError> {
+pub(super) fn attribution(task: &Task, method: Method) -> Result<Scores, PlantedError> {
     let spec = AttributionSpec::new(method);
-    let found = node_scores(&task.model, &task.pairs, &points(task), &spec, progress)?;
+    let found = node_scores(&task.model, &task.pairs, &points(task), &spec, &Silent)?;
     let mut out = Scores::default();
     let positions = out.positions.get_or_insert_default();
     for node in task.nodes() {
@@ -97,7 +97,7 @@ pub(super) fn attribution(task: &Task, method: Method, progress: &dyn Progress) 
             positions.insert(node.at(at), at_position(scores, unit, at));
         }
     }
-    let edges = edge_scores(&task.model, &task.pairs, &spec, progress)?;
+    let edges = edge_scores(&task.model, &task.pairs, &spec, &Silent)?;
     out.edges = Some(edges.iter().map(|(edge, score)| (edges.graph.name(edge), score)).collect());
     Ok(out)
 }

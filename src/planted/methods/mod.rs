@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::PlantedError;
 use super::task::{Scores, Task};
-use crate::base::{Progress, Seed};
+use crate::base::{Seed, Silent};
 use crate::mediate::attribution::Method as Attribution;
 
 pub use exact::{Effects, exact_effects};
@@ -93,13 +93,9 @@ impl Method {
 
 /// Every method's scores of one task, in the order of [`Method::ALL`]. `seed` is drawn from by [`Method::Random`] alone,
 /// under the task's name.
-pub fn all_scores(
-    task: &Task,
-    seed: &Seed,
-    progress: &dyn Progress,
-) -> Result<Vec<(Method, Scores)>, PlantedError> {
+pub fn all_scores(task: &Task, seed: &Seed) -> Result<Vec<(Method, Scores)>, PlantedError> {
     check(task)?;
-    let effects = exact_effects(task, progress)?;
+    let effects = exact_effects(task, &Silent)?;
     let one = |method: Method| {
         let scores = match method {
             Method::Random => passive::random(task, &seed.fork(&task.id)),
@@ -107,8 +103,8 @@ pub fn all_scores(
             Method::ActivationDistance => passive::activation_distance(task)?,
             Method::WeightNorm => passive::weight_norm(task)?,
             Method::GradientNorm => gradient::norm(task)?,
-            Method::Attribution => gradient::attribution(task, Attribution::Gradient, progress)?,
-            Method::EapIg => gradient::attribution(task, Attribution::integrated(STEPS), progress)?,
+            Method::Attribution => gradient::attribution(task, Attribution::Gradient)?,
+            Method::EapIg => gradient::attribution(task, Attribution::integrated(STEPS))?,
             Method::Noising => effects.scores(|[noise, _]| noise),
             Method::Denoising => effects.scores(|[_, denoise]| denoise),
             Method::Both => effects.scores(|[noise, denoise]| noise.abs().max(denoise.abs())),
