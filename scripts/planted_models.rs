@@ -45,7 +45,7 @@ fn specs() -> Vec<(&'static str, SiitSpec)> {
         layers: 2,
         heads: 4,
         width: 32,
-        steps: 4000,
+        steps: 1500,
         batch: 64,
         learning_rate: 4e-3,
         clip: 1.0,

@@ -65,7 +65,8 @@ pub fn run_benchmark(
     let mut methods = score_tasks(tasks, &seed, progress)?;
     for other in others {
         if methods.iter().any(|method| method.method == other.method) {
-            let message = format!("two methods are called {:?}: give each file of scores a name of its own", other.method);
+            let message =
+                format!("two methods are called {:?}: give each file of scores a name of its own", other.method);
             return Err(PlantedError::Request(message));
         }
         methods.push(other);

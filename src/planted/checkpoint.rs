@@ -12,11 +12,7 @@ use super::error::PlantedError;
 use crate::base::files;
 
 /// Writes `config.json` and `model.safetensors` (f32).
-pub fn write_checkpoint(
-    folder: &Path,
-    config: &Value,
-    tensors: &BTreeMap<String, Tensor>,
-) -> Result<(), PlantedError> {
+pub fn write_checkpoint(folder: &Path, config: &Value, tensors: &BTreeMap<String, Tensor>) -> Result<(), PlantedError> {
     let mut raw: Vec<(&str, Vec<usize>, Vec<u8>)> = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         let bytes = tensor.flatten_all()?.to_vec1::<f32>()?.into_iter().flat_map(f32::to_le_bytes).collect();

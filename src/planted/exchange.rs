@@ -61,7 +61,8 @@ fn line(pair: &TokenPair) -> Value {
         end: usize,
     }
     let slots = |prompt: &TokenizedPrompt| {
-        let slot = |(name, range): &(String, std::ops::Range<usize>)| json!(Slot { name, start: range.start, end: range.end });
+        let slot =
+            |(name, range): &(String, std::ops::Range<usize>)| json!(Slot { name, start: range.start, end: range.end });
         prompt.slots.iter().map(slot).collect::<Vec<_>>()
     };
     let answers = pair.answers(Side::Factual);
@@ -117,7 +118,8 @@ fn compare(
     found: impl IntoIterator<Item = String>,
     known: impl IntoIterator<Item = String>,
 ) -> Result<(), String> {
-    let (found, known): (BTreeSet<String>, BTreeSet<String>) = (found.into_iter().collect(), known.into_iter().collect());
+    let (found, known): (BTreeSet<String>, BTreeSet<String>) =
+        (found.into_iter().collect(), known.into_iter().collect());
     if let Some(name) = found.difference(&known).next() {
         let hint = crate::base::suggestion(name, known.iter().map(String::as_str));
         let hint = hint.map(|name| format!("; did you mean {name}?")).unwrap_or_default();

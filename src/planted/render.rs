@@ -117,7 +117,10 @@ fn calibration(out: &mut String, rows: &[CalibrationRow]) {
         out,
         "\n## Claimed and actual false-discovery rate\n\nExact effects, sign flips over pairs, Benjamini–Hochberg over a model's nodes. Strength 0 plants nothing.\n"
     );
-    let _ = writeln!(out, "| strength | direction | claimed | actual | discoveries a model | power |\n|---|---|---|---|---|---|");
+    let _ = writeln!(
+        out,
+        "| strength | direction | claimed | actual | discoveries a model | power |\n|---|---|---|---|---|---|"
+    );
     for row in rows {
         let direction = match row.direction {
             PatchDirection::Noise => "noising",

@@ -153,61 +153,85 @@ pub fn judge(tasks: &[Task], methods: &[MethodScores], seed: &Seed) -> Table {
     Table { sections, traps }
 }
 
-fn section(tier: Tier, grain: Grain, tasks: &[&Task], methods: &[MethodScores], seed: &Seed) -> Option<Section> {
-    let ranked = |method: &MethodScores| -> Option<Vec<(Ranking, usize, &Task)>> {
-        let one = |task: &&'_ Task| {
+/// One method's rankings of all tasks at one grain.
+struct Judged<'a> {
+    method: &'a str,
+    tasks: Vec<OneTask<'a>>,
+}
+
+/// One of them.
+struct OneTask<'a> {
+    task: &'a Task,
+    units: usize,
+    ranking: Ranking,
+}
+
+impl<'a> Judged<'a> {
+    /// `None` where the method lacks the grain at any task.
+    fn new(grain: Grain, tasks: &[&'a Task], method: &'a MethodScores) -> Option<Self> {
+        let one = |task: &&'a Task| {
             let (scores, truth) = grain.units(task, method.scores.get(&task.id)?)?;
-            Some((rank(&scores, &truth)?, truth.len()))
+            Some(OneTask { task, units: truth.len(), ranking: rank(&scores, &truth)? })
         };
-        tasks.iter().map(|task| one(task).map(|(ranking, units)| (ranking, units, *task))).collect()
-    };
-    let rankings: Vec<(&str, Vec<(Ranking, usize, &Task)>)> = methods
-        .iter()
-        .filter_map(|method| Some((method.method.as_str(), ranked(method).filter(|tasks| !tasks.is_empty())?)))
-        .collect();
-    let (_, first) = rankings.first()?;
-    let count = first.len() as f64;
-    let bootstrap = Bootstrap { replicates: 2000, level: 0.95, seed: seed.fork("table") };
-    let items = |tasks: &[(Ranking, usize, &Task)], pick: fn(&Ranking) -> f64| -> Vec<Item> {
-        let item = |(ranking, _, task): &(Ranking, usize, &Task)| Item {
-            id: task.id.clone(),
-            cluster: task.model_name.clone(),
-            value: pick(ranking),
+        let tasks: Vec<OneTask<'a>> = tasks.iter().map(one).collect::<Option<_>>()?;
+        (!tasks.is_empty()).then_some(Self { method: &method.method, tasks })
+    }
+
+    /// One item a task; the tasks of one model are one cluster.
+    fn items(&self, pick: impl Fn(&Ranking) -> f64) -> Vec<Item> {
+        let item = |one: &OneTask<'_>| Item {
+            id: one.task.id.clone(),
+            cluster: one.task.model_name.clone(),
+            value: pick(&one.ranking),
             group: None,
             weight: None,
         };
-        tasks.iter().map(item).collect()
-    };
-    let mean = |tasks: &[_], pick| estimate(&items(tasks, pick), &Statistic::Mean, &bootstrap);
-    let rows = rankings.iter().map(|(method, tasks)| Row {
-        method: (*method).to_owned(),
-        auroc: mean(tasks, |ranking| ranking.auroc),
-        average_precision: mean(tasks, |ranking| ranking.average_precision),
-        precision: mean(tasks, |ranking| ranking.precision),
-        recall: mean(tasks, |ranking| ranking.recall),
-    });
-    let areas: Vec<(&str, Vec<Item>)> =
-        rankings.iter().map(|(method, tasks)| (*method, items(tasks, |ranking| ranking.auroc))).collect();
+        self.tasks.iter().map(item).collect()
+    }
+
+    fn mean(&self, pick: impl Fn(&OneTask<'_>) -> f64) -> f64 {
+        self.tasks.iter().map(pick).sum::<f64>() / self.tasks.len() as f64
+    }
+
+    fn row(&self, bootstrap: &Bootstrap) -> Row {
+        let over = |pick: fn(&Ranking) -> f64| estimate(&self.items(pick), &Statistic::Mean, bootstrap);
+        Row {
+            method: self.method.to_owned(),
+            auroc: over(|ranking| ranking.auroc),
+            average_precision: over(|ranking| ranking.average_precision),
+            precision: over(|ranking| ranking.precision),
+            recall: over(|ranking| ranking.recall),
+        }
+    }
+}
+
+fn section(tier: Tier, grain: Grain, tasks: &[&Task], methods: &[MethodScores], seed: &Seed) -> Option<Section> {
+    let judged: Vec<Judged<'_>> = methods.iter().filter_map(|method| Judged::new(grain, tasks, method)).collect();
+    let first = judged.first()?;
+    let bootstrap = Bootstrap { replicates: 2000, level: 0.95, seed: seed.fork("table") };
     Some(Section {
         tier,
         grain,
-        tasks: first.len(),
-        units: first.iter().map(|(_, units, _)| *units as f64).sum::<f64>() / count,
-        prevalence: first.iter().map(|(ranking, ..)| ranking.prevalence).sum::<f64>() / count,
-        rows: rows.collect(),
-        differences: differences(&areas, &bootstrap),
+        tasks: first.tasks.len(),
+        units: first.mean(|one| one.units as f64),
+        prevalence: first.mean(|one| one.ranking.prevalence),
+        rows: judged.iter().map(|method| method.row(&bootstrap)).collect(),
+        differences: differences(&judged, &bootstrap),
     })
 }
 
-fn differences(areas: &[(&str, Vec<Item>)], bootstrap: &Bootstrap) -> Vec<Difference> {
+fn differences(judged: &[Judged<'_>], bootstrap: &Bootstrap) -> Vec<Difference> {
+    let area = |method: &Judged<'_>| method.items(|ranking| ranking.auroc);
     let mut out = Vec::new();
-    for (at, (first, one)) in areas.iter().enumerate() {
-        for (second, other) in areas.iter().skip(at + 1) {
+    for (at, first) in judged.iter().enumerate() {
+        for second in judged.iter().skip(at + 1) {
             // The same tasks in both, so that pairing cannot fail.
-            let Ok(found) = paired_difference(one, other, &Statistic::Mean, bootstrap) else { continue };
+            let Ok(found) = paired_difference(&area(first), &area(second), &Statistic::Mean, bootstrap) else {
+                continue;
+            };
             out.push(Difference {
-                first: (*first).to_owned(),
-                second: (*second).to_owned(),
+                first: first.method.to_owned(),
+                second: second.method.to_owned(),
                 difference: found.difference,
                 p_value: found.p_value,
                 adjusted: None,

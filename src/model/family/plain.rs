@@ -13,8 +13,7 @@ use super::standard::{Defaults, architecture, separate};
 use crate::ops::Activation;
 
 pub(super) fn read(config: &Config<'_>) -> Result<Blueprint, ModelError> {
-    let defaults =
-        Defaults { theta: None, norm: NormKind::None, activation: Activation::Relu, ..Defaults::default() };
+    let defaults = Defaults { theta: None, norm: NormKind::None, activation: Activation::Relu, ..Defaults::default() };
     let base = architecture(config, "plain", defaults)?;
     let architecture = Architecture { learned_positions: true, ..base };
     let layout = layout(&architecture);

@@ -59,7 +59,9 @@ impl CompiledModel {
     pub fn new(spec: &CompiledSpec, seed: &Seed) -> Result<Self, PlantedError> {
         if !(spec.strength.is_finite() && spec.hum.is_finite() && spec.hum >= 0.0) {
             let CompiledSpec { strength, hum, .. } = spec;
-            return Err(PlantedError::Request(format!("strength {strength} and hum {hum}: both must be finite, hum not negative")));
+            return Err(PlantedError::Request(format!(
+                "strength {strength} and hum {hum}: both must be finite, hum not negative"
+            )));
         }
         let wiring = Wiring::draw(spec, seed);
         let tensors = weights::tensors(&wiring, seed)?;

@@ -33,8 +33,7 @@ pub const FILLERS: u32 = 4;
 pub const VOCABULARY: usize = (FILLER + FILLERS) as usize;
 /// e of each surface form of an attribute value: three contrasts, each with mean 0 and variance 1 over the forms, no two
 /// of them correlated; the same for both values.
-pub const SURFACES: [[f64; CONTRASTS]; 4] =
-    [[1.0, 1.0, 1.0], [1.0, -1.0, -1.0], [-1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]];
+pub const SURFACES: [[f64; CONTRASTS]; 4] = [[1.0, 1.0, 1.0], [1.0, -1.0, -1.0], [-1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]];
 /// Contrasts between surface forms.
 pub const CONTRASTS: usize = 3;
 

@@ -110,9 +110,8 @@ impl Wiring {
         let entry = |(role, node): (Option<Role>, Node)| {
             let effects: Vec<ClosedForm> =
                 pairs.iter().map(|pair| self.effects(&pair.factual, &pair.counterfactual, node)).collect();
-            let mean = |pick: fn(&ClosedForm) -> f64| {
-                effects.iter().map(pick).sum::<f64>() / effects.len().max(1) as f64
-            };
+            let mean =
+                |pick: fn(&ClosedForm) -> f64| effects.iter().map(pick).sum::<f64>() / effects.len().max(1) as f64;
             let paths = self.paths_through(node);
             let truth = NodeTruth {
                 structural: !paths.is_empty(),
@@ -129,7 +128,8 @@ impl Wiring {
     }
 
     fn label(&self, role: Option<Role>, node: Node) -> String {
-        let gates = [Path::Or, Path::And, Path::Saturated].into_iter().filter(|path| self.gate(*path) == Some(node.layer()));
+        let gates =
+            [Path::Or, Path::And, Path::Saturated].into_iter().filter(|path| self.gate(*path) == Some(node.layer()));
         match role {
             Some(role) => role.trap().to_owned(),
             None => {

@@ -109,7 +109,10 @@ fn movement(wiring: &Wiring, role: Role, seed: &Seed) -> Movement {
     let carry = |write: Direction, weight: f64| Movement {
         from: attribute,
         to: last,
-        parts: vec![(Direction::Attribute, vec![(write, weight)])].into_iter().chain(hums(Direction::Surface)).collect(),
+        parts: vec![(Direction::Attribute, vec![(write, weight)])]
+            .into_iter()
+            .chain(hums(Direction::Surface))
+            .collect(),
     };
     let scatter = |count: usize| (0..count).map(|at| (Direction::Spare(at), noise(&seed.fork(&at.to_string()), 0.3)));
     match role {

@@ -253,9 +253,8 @@ fn place(seed: &Seed) -> Vec<(Role, Node)> {
 }
 
 fn strengths(spec: &CompiledSpec, seed: &Seed) -> Strengths {
-    let between = |name: &str, low: f64, high: f64| {
-        low + (high - low) * uniform(&mut seed.fork("strength").fork(name).rng())
-    };
+    let between =
+        |name: &str, low: f64, high: f64| low + (high - low) * uniform(&mut seed.fork("strength").fork(name).rng());
     let open = |name: &str| match spec.paths {
         Paths::All => 1.0,
         Paths::Half if uniform(&mut seed.fork("open").fork(name).rng()) < 0.5 => 1.0,

@@ -50,7 +50,12 @@ pub(super) fn attention_mass(task: &Task) -> Result<Scores, PlantedError> {
                 for (heads, keys) in pattern.iter().zip(&differing) {
                     let rows = heads.get(head).into_iter().flatten();
                     for (score, row) in score.iter_mut().zip(rows) {
-                        let mass: f64 = row.iter().enumerate().filter(|(key, _)| keys.contains(key)).map(|(_, p)| f64::from(*p)).sum();
+                        let mass: f64 = row
+                            .iter()
+                            .enumerate()
+                            .filter(|(key, _)| keys.contains(key))
+                            .map(|(_, p)| f64::from(*p))
+                            .sum();
                         *score += mass / (2 * task.pairs.len()) as f64;
                     }
                 }
@@ -129,9 +134,7 @@ fn head_weights(task: &Task, layer: usize, head: usize) -> Result<[Tensor; 2], P
             [value.narrow(0, head * k, k)?, output.narrow(1, head * k, k)?.t()?]
         }
         _ => match (find("attn.c_attn.weight"), find("attn.c_proj.weight")) {
-            (Some(fused), Some(output)) => {
-                [fused.narrow(1, 2 * d + head * k, k)?.t()?, output.narrow(0, head * k, k)?]
-            }
+            (Some(fused), Some(output)) => [fused.narrow(1, 2 * d + head * k, k)?.t()?, output.narrow(0, head * k, k)?],
             _ => {
                 let message = format!("{}: the weights of head {head} of block {layer} were not found", task.id);
                 return Err(PlantedError::Request(message));

@@ -53,7 +53,10 @@ impl Acceptance {
             lines.push(format!("interchange accuracy of {variable:?} {}", percent(*accuracy)));
         }
         let (effect, node) = (percent(self.largest_outside_effect), self.largest_outside_node);
-        lines.push(format!("strict accuracy {}, largest outside effect {effect} of TE ({node})", percent(self.strict_accuracy)));
+        lines.push(format!(
+            "strict accuracy {}, largest outside effect {effect} of TE ({node})",
+            percent(self.strict_accuracy)
+        ));
         lines
     }
 }
@@ -76,7 +79,8 @@ pub fn measure(
     let outside = spec.outside();
     let on = Variable::ALL.map(|variable| spec.pathway.node(variable));
     let plan = |node: &Node| Plan::interchange(Side::Factual, &[node.site()]);
-    let plans: Vec<Plan> = [Plan::nothing(Side::Factual)].into_iter().chain(on.iter().chain(&outside).map(plan)).collect();
+    let plans: Vec<Plan> =
+        [Plan::nothing(Side::Factual)].into_iter().chain(on.iter().chain(&outside).map(plan)).collect();
     let jobs: Vec<Job<'_>> = pairs.iter().map(|pair| Job { pair, plans: &plans }).collect();
     let outcomes = ReuseEngine::default().outcomes(model, &jobs, Outcome::LogitDifference, progress)?;
     Ok(judge(spec, &contents, &outcomes, &outside))
@@ -109,9 +113,8 @@ fn judge(spec: &SiitSpec, contents: &[(Content, Content)], outcomes: &[Vec<f64>]
     let strict_accuracy = kept.iter().copied().map(share).fold(1.0, f64::min);
     let largest_outside_effect = largest.0 / high.total_effect();
     let accuracies = interchange_accuracy.iter().map(|(_, share)| *share).chain([share(right), strict_accuracy]);
-    let accepted = contents.len() >= 100
-        && accuracies.fold(1.0, f64::min) >= ACCURACY
-        && largest_outside_effect < OUTSIDE;
+    let accepted =
+        contents.len() >= 100 && accuracies.fold(1.0, f64::min) >= ACCURACY && largest_outside_effect < OUTSIDE;
     Acceptance {
         accepted,
         pairs: contents.len(),

@@ -61,9 +61,7 @@ impl TrainedModel {
             let mut rng = seed.fork(&id).rng();
             let base = Content::draw(&mut rng);
             let (factual, counterfactual) = match variable {
-                Variable::Attribute => {
-                    (Content { attribute: true, ..base }, Content { attribute: false, ..base })
-                }
+                Variable::Attribute => (Content { attribute: true, ..base }, Content { attribute: false, ..base }),
                 Variable::Majority | Variable::Output => {
                     // Two of three say 1; turning one of them turns the majority.
                     let (odd, turned) = (index(&mut rng, 3), index(&mut rng, 2));

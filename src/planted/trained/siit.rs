@@ -73,7 +73,9 @@ pub fn train_strictly(
         let (mut gradients, _) = sums.finish(&optimizer)?;
         let norm = global_norm(&norms(&gradients)?);
         if !norm.is_finite() {
-            return Err(PlantedError::Request(format!("the gradient of step {step} is not finite; lower learning_rate")));
+            return Err(PlantedError::Request(format!(
+                "the gradient of step {step} is not finite; lower learning_rate"
+            )));
         }
         clip(&mut gradients, norm, spec.clip)?;
         optimizer.step(&gradients, spec.learning_rate * schedule.share(step, spec.steps))?;
@@ -107,7 +109,8 @@ fn step_loss(
     let high = &spec.high_level;
     let (moved, moved_contents) = patched(model, spec, template, spec.pathway.node(variable), &seed.fork("variable"))?;
     let (strict, strict_contents) = patched(model, spec, template, idle, &seed.fork("outside"))?;
-    let interchange = squared(&moved.patched, &moved_contents, |base, source| high.interchanged(base, source, variable))?;
+    let interchange =
+        squared(&moved.patched, &moved_contents, |base, source| high.interchanged(base, source, variable))?;
     let unmoved = squared(&strict.patched, &strict_contents, |base, _| high.answer(base))?;
     let plain = [
         squared(&moved.base, &moved_contents, |base, _| high.answer(base))?,
@@ -117,7 +120,8 @@ fn step_loss(
     ];
     let behaviour = Tensor::stack(&plain, 0)?.mean_all()?;
     let value = |loss: &Tensor| Ok::<f64, PlantedError>(f64::from(loss.to_scalar::<f32>()?));
-    let losses = StepLosses { behaviour: value(&behaviour)?, interchange: value(&interchange)?, strict: value(&unmoved)? };
+    let losses =
+        StepLosses { behaviour: value(&behaviour)?, interchange: value(&interchange)?, strict: value(&unmoved)? };
     let weights = &spec.weights;
     let sum = ((behaviour * weights.behaviour)? + (interchange * weights.interchange)?)?;
     Ok(((sum + (unmoved * weights.strict)?)?, losses))

@@ -86,7 +86,9 @@ impl SiitSpec {
         if !matches!(output, Node::Mlp { layer } if layer < self.layers)
             || output.layer() < attribute.layer().max(majority.layer())
         {
-            return refuse(format!("{output}: Y must be carried by an MLP of the model, not before {attribute} and {majority}"));
+            return refuse(format!(
+                "{output}: Y must be carried by an MLP of the model, not before {attribute} and {majority}"
+            ));
         }
         if self.heads == 0 || !self.width.is_multiple_of(self.heads) || self.batch == 0 || self.steps == 0 {
             return refuse("heads must divide the width; batch and steps must be above 0".into());
@@ -140,7 +142,8 @@ impl SiitSpec {
             ("transformer.ln_f.bias".to_owned(), vec![width]),
         ];
         for layer in 0..self.layers {
-            let mut add = |part: &str, shape: &[usize]| shapes.push((format!("transformer.h.{layer}.{part}"), shape.to_vec()));
+            let mut add =
+                |part: &str, shape: &[usize]| shapes.push((format!("transformer.h.{layer}.{part}"), shape.to_vec()));
             for (part, inputs, outputs) in [
                 ("attn.c_attn", width, 3 * width),
                 ("attn.c_proj", width, width),
