@@ -11,6 +11,8 @@ use counterpath::planted::{
     read_scores, run_benchmark, score_tasks, tasks, write_models,
 };
 
+use crate::cli;
+
 fn compiled(seed: u64, spec: CompiledSpec) -> (CompiledModel, Vec<PlantedPair>) {
     let planted = CompiledModel::new(&spec, &Seed::new(seed)).expect("a compiled model");
     let pairs = planted.pairs("test", 12).expect("pairs");
@@ -268,4 +270,26 @@ fn an_untrained_model_is_refused() {
     assert!(!found.accepted && found.accuracy < 0.9, "{:?}", found.lines());
     let (again, _) = train_strictly(&spec, &Silent).expect("two steps");
     assert_eq!(again.digest(), model.digest());
+}
+
+#[test]
+fn the_verb_writes_the_table_and_refuses_scores_that_do_not_fit() {
+    let folder = std::env::temp_dir().join(format!("counterpath-planted-verb-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("scratch folder");
+    let path = |name: &str| folder.join(name).display().to_string();
+    let base = ["benchmark", "pathways", "--quiet", "--models", "2", "--pairs", "3", "--tier", "compiled"];
+    let with = |more: &[&str]| base.iter().chain(more).map(|word| (*word).to_owned()).collect::<Vec<String>>();
+    let run = |more: &[&str]| cli::done(&with(more).iter().map(String::as_str).collect::<Vec<_>>());
+    let table = run(&["--output", &path("out")]);
+    assert!(table.contains("| exact noising |") && table.contains("Who falls into which trap"), "{table}");
+    assert_eq!(table, std::fs::read_to_string(folder.join("out/pathways.md")).expect("the table"));
+    let record: serde_json::Value = files::read_json(&folder.join("out/pathways.json")).expect("JSON");
+    assert_eq!(record["table"]["sections"].as_array().map(Vec::len), Some(4));
+    run(&["--write-models", &path("models")]);
+    assert!(folder.join("models/compiled-001/model.safetensors").exists() && folder.join("models/truth.json").exists());
+    std::fs::write(folder.join("bad.json"), r#"{"method": "mine", "scores": {"compiled-000": {"nodes": {}}}}"#)
+        .expect("write");
+    let arguments = with(&["--scores", &path("bad.json")]);
+    cli::refused(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), "compiled-001");
+    std::fs::remove_dir_all(&folder).expect("clean up");
 }
