@@ -20,6 +20,7 @@ pub mod path;
 mod plan;
 mod reuse;
 mod site;
+mod subspace;
 mod wiring;
 
 pub use align::Alignment;
@@ -35,3 +36,4 @@ pub use patch::{PatchHooks, Replacement};
 pub use plan::{Intervention, Plan, Side};
 pub use reuse::{Operations, ReuseEngine};
 pub use site::{Positions, Site, SiteKind};
+pub use subspace::Subspace;
