@@ -35,6 +35,9 @@ pub enum Verb {
     Evaluate(Evaluate),
     /// Patch activations: effects site by site for pairs, or the pathway of an eval set
     Mediate(Mediate),
+    /// Find the edges that carry an effect, measure a circuit, or compare one on two checkpoints
+    #[command(subcommand)]
+    Circuit(super::circuit_args::Circuit),
     /// Train one adapter with causal regularizers
     Tune(Tune),
     /// Compare two or more records, paired by item

@@ -1,5 +1,6 @@
 //! One file a verb. A verb reads its arguments, calls the library, prints the result.
 
+mod circuit;
 mod compare;
 mod complete;
 mod convert;
@@ -50,6 +51,7 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
         Verb::Generate(args) => work::generate(args, format),
         Verb::Evaluate(args) => work::evaluate(args, format, progress),
         Verb::Mediate(args) => work::mediate(args, format, progress),
+        Verb::Circuit(args) => circuit::run(args, format, progress),
         Verb::Tune(args) => work::tune(args, format, progress),
     }
 }

@@ -7,7 +7,7 @@ use candle_core::{D, DType, Tensor};
 
 use super::ready::{Ready, fitting};
 use super::run::Step;
-use super::spec::AttributionSpec;
+use super::spec::{AttributionSpec, Method};
 use crate::base::Progress;
 use crate::intervene::{InterveneError, TokenPair};
 use crate::mediate::MediateError;
@@ -63,6 +63,10 @@ pub fn node_scores(
     progress: &dyn Progress,
 ) -> Result<NodeScores, MediateError> {
     spec.check(pairs)?;
+    if spec.method == Method::InformationFlow {
+        let message = "information flow scores edges, not nodes".to_owned();
+        return Err(MediateError::Attribution { message });
+    }
     let architecture = model.architecture();
     if let Some(point) = points.iter().find(|point| !architecture.has(**point) || point.kind == HookKind::Pattern) {
         let message = format!("{point} cannot be attributed in this {} model", architecture.family);

@@ -25,7 +25,7 @@ impl Step {
         let input = HookPoint::new(HookKind::Embed, 0);
         let shares = method.shares();
         match method {
-            Method::Gradient => vec![Self { corrupted: false, line: None }],
+            Method::Gradient | Method::InformationFlow => vec![Self { corrupted: false, line: None }],
             Method::CleanCorrupted => {
                 vec![Self { corrupted: false, line: None }, Self { corrupted: true, line: None }]
             }

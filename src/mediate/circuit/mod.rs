@@ -17,6 +17,7 @@ mod circuit;
 mod compare;
 mod confirm;
 mod curve;
+mod discover;
 mod evaluate;
 mod file;
 mod hypothesis;
@@ -27,6 +28,9 @@ pub use circuit::Circuit;
 pub use compare::{CircuitComparison, Contrast, compare};
 pub use confirm::{ConfirmSpec, Confirmed, ConfirmedEdge, Stratum, confirm};
 pub use curve::{Areas, Axis, CurvePoint, FRACTIONS, FaithfulnessCurve, areas, faithfulness_curve};
+pub use discover::{
+    AblationKind, CircuitReport, DiscoverSpec, Discovery, Evidence, discover, hold_out, report, sensitivity,
+};
 pub use evaluate::{CircuitEvaluation, Completeness, EdgeEffect, Evaluator, Metrics};
 pub use file::{CircuitFile, read_circuit, write_circuit};
 pub use hypothesis::{HypothesisTest, equivalence_share, independence, share_below};
