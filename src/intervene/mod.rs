@@ -24,7 +24,7 @@ mod subspace;
 mod wiring;
 
 pub use align::Alignment;
-pub(crate) use batch::{RunBatch, side_rows};
+pub(crate) use batch::{RunBatch, RunRow, side_rows};
 pub use cache::ActivationCache;
 pub(crate) use engine::check_pairs;
 pub use engine::{Job, NaiveEngine, SweepEngine};

@@ -11,7 +11,7 @@ use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::flow::information_flow;
-use super::ready::{Ready, fitting};
+use super::ready::{Cover, Ready, fitting};
 use super::run::Step;
 use super::spec::{AttributionSpec, Method};
 use crate::base::Progress;
@@ -91,7 +91,7 @@ pub fn edge_scores(
             return Err(MediateError::Interrupted);
         }
         let batch = rest.get(..fitting(rest, spec.outcome, spec.batch_tokens)).unwrap_or(rest);
-        let ready = Ready::new(model, batch, &points, spec)?;
+        let ready = Ready::new(model, batch, &points, (spec, Cover::Differing))?;
         for step in &steps {
             Pulled::take(model, &ready, step, graph)?.add_to(model, &ready, spec.stretch_bytes, &mut scores)?;
         }
