@@ -6,8 +6,11 @@
 //! cargo run --release --example bench-jobs -- forward --model FOLDER --logits all
 //! cargo run --release --example bench-jobs -- lora --model FOLDER --targets qv
 //! cargo run --release --example bench-jobs -- generate --model FOLDER --tokens 64
+//! cargo run --release --example bench-jobs -- attribution --model FOLDER --golden GOLDEN/attribution/MODEL
 //! ```
 
+#[path = "attribution.rs"]
+mod attribution;
 #[path = "../../src/cli/process.rs"]
 mod process;
 #[path = "random_model.rs"]
@@ -33,7 +36,7 @@ struct Args {
     /// What matrices are kept in: f32, keep, bf16, f16, q8_0, q4_k, …
     #[arg(long, default_value = "f32")]
     base_dtype: String,
-    /// make, forward, score, lora or generate
+    /// make, forward, score, lora, generate or attribution
     job: String,
     /// The model's folder
     #[arg(long)]
@@ -57,6 +60,15 @@ struct Args {
     /// qv or all-linear
     #[arg(long, default_value = "qv")]
     targets: String,
+    /// The peers' `inputs.json` and `scores.safetensors` of `attribution`
+    #[arg(long)]
+    golden: Option<PathBuf>,
+    /// Tokens of a batch of `attribution`
+    #[arg(long, default_value_t = 256)]
+    batch_tokens: usize,
+    /// Scores of edges in place of nodes
+    #[arg(long)]
+    edges: bool,
     /// New tokens of `generate`
     #[arg(long, default_value_t = 64)]
     tokens: usize,
@@ -68,6 +80,10 @@ struct Args {
 
 fn main() -> Result<()> {
     process::prepare();
+    process::in_pool(work)?
+}
+
+fn work() -> Result<()> {
     let args = Args::parse();
     if args.job == "make" {
         return random_model::write(&args.shape, &args.dtype, args.output.as_deref().context("make needs --output")?);
@@ -82,6 +98,7 @@ fn main() -> Result<()> {
         "score" => scores(&model, &args)?,
         "lora" => lora(&model, &args)?,
         "generate" => generation(&model, &args)?,
+        "attribution" => attribution::run(&model, &args)?,
         other => bail!("no job {other:?}"),
     };
     let mut line = json!({

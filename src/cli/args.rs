@@ -39,6 +39,9 @@ pub enum Verb {
     /// Measure methods on models whose answers are known
     #[command(subcommand)]
     Benchmark(Benchmark),
+    /// Find the edges that carry an effect, measure a circuit, or compare one on two checkpoints
+    #[command(subcommand)]
+    Circuit(super::circuit_args::Circuit),
     /// Train one adapter with causal regularizers
     Tune(Tune),
     /// Compare two or more records, paired by item

@@ -3,6 +3,7 @@
 mod args;
 mod benchmark_args;
 mod causal_args;
+mod circuit_args;
 mod load;
 mod needs;
 mod process;
@@ -20,7 +21,8 @@ pub fn run() -> ExitCode {
     let cli = args::Cli::parse();
     let verbosity = if cli.quiet { progress::Verbosity::Quiet } else { progress::Verbosity::Normal };
     let terminal = progress::Terminal::new(verbosity);
-    let outcome = progress::watch_interrupt().and_then(|()| verbs::dispatch(&cli, &terminal));
+    let work = || progress::watch_interrupt().and_then(|()| verbs::dispatch(&cli, &terminal));
+    let outcome = process::in_pool(work).map_err(anyhow::Error::from).flatten();
     counterpath::base::Progress::finish(&terminal);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -45,6 +45,12 @@ pub fn training(recipe: &TuneRecipe, arms: usize) -> Job {
     Job { rows, tokens: PROMPT_TOKENS, read: rows, total_tokens, kind: JobKind::Train }
 }
 
+/// Passes with a graph, in batches of prompt length.
+pub fn gradients(batch_tokens: usize, total_tokens: usize) -> Job {
+    let rows = (batch_tokens / PROMPT_TOKENS).max(1);
+    Job { rows, tokens: PROMPT_TOKENS, read: rows, total_tokens, kind: JobKind::Train }
+}
+
 /// One run a cell: every kind of site at every layer and position (at every head, for `z`), for so many prompts.
 pub fn patching(architecture: &Architecture, kinds: &[String], prompts: usize, tokens: usize) -> Job {
     let cells = |kind: &String| if kind == "z" { architecture.n_heads } else { 1 };

@@ -20,10 +20,11 @@ pub mod path;
 mod plan;
 mod reuse;
 mod site;
+mod subspace;
 mod wiring;
 
 pub use align::Alignment;
-pub(crate) use batch::{RunBatch, side_rows};
+pub(crate) use batch::{RunBatch, RunRow, side_rows};
 pub use cache::ActivationCache;
 pub(crate) use engine::check_pairs;
 pub use engine::{Job, NaiveEngine, SweepEngine};
@@ -35,3 +36,4 @@ pub use patch::{PatchHooks, Replacement};
 pub use plan::{Intervention, Plan, Side};
 pub use reuse::{Operations, ReuseEngine};
 pub use site::{Positions, Site, SiteKind};
+pub use subspace::Subspace;

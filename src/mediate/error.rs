@@ -29,6 +29,12 @@ pub enum MediateError {
         /// What is wrong, and what to change.
         message: String,
     },
+    /// A circuit that cannot be read, run or compared.
+    #[error("circuit: {message}")]
+    Circuit {
+        /// What is wrong, and what to change.
+        message: String,
+    },
     /// A sweep over nothing.
     #[error("a sweep needs at least one kind of site and one direction")]
     EmptySweep,

@@ -8,6 +8,7 @@
 mod aggregate;
 pub mod attribution;
 mod checks;
+pub mod circuit;
 mod effects;
 mod error;
 mod joint;

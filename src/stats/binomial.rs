@@ -1,6 +1,6 @@
 //! Counts: Wilson's interval and McNemar's exact test.
 
-use statrs::distribution::{Binomial, ContinuousCDF, DiscreteCDF, StudentsT};
+use statrs::distribution::{Beta, Binomial, ContinuousCDF, DiscreteCDF, StudentsT};
 
 use super::interval::inverse_normal;
 use super::result::Interval;
@@ -20,6 +20,30 @@ pub fn wilson(hits: usize, n: usize, level: f64) -> Option<Interval> {
     let low = if hits == 0.0 { 0.0 } else { (middle - half) / scale };
     let high = if hits == n { 1.0 } else { (middle + half) / scale };
     Some(Interval { low, high, level })
+}
+
+/// Clopper and Pearson's (1934) upper limit of a share: the largest p for which `hits` or fewer of `n` have a
+/// probability of at least 1 − `level`. One-sided: the share lies below it with a confidence of at least `level`,
+/// whatever it is. 1 where nothing was drawn.
+pub fn clopper_pearson_upper(hits: usize, n: usize, level: f64) -> f64 {
+    if hits >= n {
+        return 1.0;
+    }
+    let beta = Beta::new(hits as f64 + 1.0, (n - hits) as f64);
+    beta.map_or(1.0, |beta| beta.inverse_cdf(level))
+}
+
+/// P(X ≥ `hits`) for X of Binomial(`n`, `share`).
+pub fn binomial_at_least(hits: usize, n: usize, share: f64) -> f64 {
+    match (hits, Binomial::new(share, n as u64)) {
+        (0, _) | (_, Err(_)) => 1.0,
+        (hits, Ok(binomial)) => binomial.sf(hits as u64 - 1),
+    }
+}
+
+/// P(X ≤ `hits`) for X of Binomial(`n`, `share`).
+pub fn binomial_at_most(hits: usize, n: usize, share: f64) -> f64 {
+    Binomial::new(share, n as u64).map_or(1.0, |binomial| binomial.cdf(hits as u64))
 }
 
 /// Wilson's upper limit of a share of which no case was seen: z²/(n + z²); 1 where n is not positive.
@@ -74,6 +98,27 @@ mod tests {
         let none = wilson(0, 20, 0.95).expect("n > 0");
         assert!(none.low == 0.0 && (none.high - 0.1611).abs() < 5e-5, "{none:?}");
         assert_eq!(wilson(0, 0, 0.95), None);
+    }
+
+    #[test]
+    fn clopper_and_pearson_have_closed_forms_at_the_ends() {
+        // None of n: 1 − (1 − level)^(1/n), the "rule of three"; one of two: 1 − p² − … by hand.
+        let none = clopper_pearson_upper(0, 59, 0.95);
+        assert!((none - (1.0 - 0.05f64.powf(1.0 / 59.0))).abs() < 1e-9, "{none}");
+        // P(X ≤ 1 | n = 2, p) = 1 − p² = 0.05.
+        assert!((clopper_pearson_upper(1, 2, 0.95) - 0.95f64.sqrt()).abs() < 1e-9);
+        assert_eq!((clopper_pearson_upper(3, 3, 0.95), clopper_pearson_upper(0, 0, 0.95)), (1.0, 1.0));
+        // Its definition, through the tail.
+        let limit = clopper_pearson_upper(4, 30, 0.9);
+        assert!((binomial_at_most(4, 30, limit) - 0.1).abs() < 1e-9);
+    }
+
+    #[test]
+    fn tails_of_a_binomial_are_those_counted_by_hand() {
+        // Of 16 outcomes of four throws, 5 have three heads or more, 11 have two or fewer.
+        assert!((binomial_at_least(3, 4, 0.5) - 5.0 / 16.0).abs() < 1e-12);
+        assert!((binomial_at_most(2, 4, 0.5) - 11.0 / 16.0).abs() < 1e-12);
+        assert_eq!(binomial_at_least(0, 4, 0.5), 1.0);
     }
 
     #[test]

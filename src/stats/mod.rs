@@ -25,7 +25,7 @@ pub mod seeds;
 pub mod statistic;
 
 pub use auc::{Delong, DelongDifference, delong};
-pub use binomial::{mcnemar_exact, wilson};
+pub use binomial::{binomial_at_least, binomial_at_most, clopper_pearson_upper, mcnemar_exact, wilson};
 pub use bootstrap::{Bootstrap, Distribution, estimate};
 pub use calibration::calibration_error_by_mass;
 pub use design::{Design, RegressionError};

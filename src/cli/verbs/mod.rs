@@ -1,6 +1,7 @@
 //! One file a verb. A verb reads its arguments, calls the library, prints the result.
 
 mod benchmark;
+mod circuit;
 mod compare;
 mod complete;
 mod convert;
@@ -52,6 +53,7 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
         Verb::Benchmark(args) => benchmark::run(args, format, progress),
         Verb::Evaluate(args) => work::evaluate(args, format, progress),
         Verb::Mediate(args) => work::mediate(args, format, progress),
+        Verb::Circuit(args) => circuit::run(args, format, progress),
         Verb::Tune(args) => work::tune(args, format, progress),
     }
 }

@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::ready::{Ready, fitting};
+use super::flow::information_flow;
+use super::ready::{Cover, Ready, fitting};
 use super::run::Step;
-use super::spec::AttributionSpec;
+use super::spec::{AttributionSpec, Method};
 use crate::base::Progress;
 use crate::intervene::path::{Edge, PathGraph, Receiver, sender_points};
 use crate::intervene::{InterveneError, TokenPair};
@@ -75,6 +76,9 @@ pub fn edge_scores(
     spec: &AttributionSpec,
     progress: &dyn Progress,
 ) -> Result<EdgeScores, MediateError> {
+    if spec.method == Method::InformationFlow {
+        return information_flow(model, pairs, spec, progress);
+    }
     spec.check(pairs)?;
     let graph = PathGraph::of(model.architecture());
     let mut scores = EdgeScores::zero(graph);
@@ -87,7 +91,7 @@ pub fn edge_scores(
             return Err(MediateError::Interrupted);
         }
         let batch = rest.get(..fitting(rest, spec.outcome, spec.batch_tokens)).unwrap_or(rest);
-        let ready = Ready::new(model, batch, &points, spec)?;
+        let ready = Ready::new(model, batch, &points, (spec, Cover::Differing))?;
         for step in &steps {
             Pulled::take(model, &ready, step, graph)?.add_to(model, &ready, spec.stretch_bytes, &mut scores)?;
         }

@@ -8,7 +8,7 @@
 use candle_core::{D, DType, Tensor};
 
 use super::edges::{EdgeScores, Stretch};
-use super::ready::{Ready, fitting};
+use super::ready::{Cover, Ready, fitting};
 use super::spec::AttributionSpec;
 use crate::base::Progress;
 use crate::intervene::path::{PathGraph, Receiver, sender_points};
@@ -38,7 +38,7 @@ pub fn information_flow(
             return Err(MediateError::Interrupted);
         }
         let batch = rest.get(..fitting(rest, spec.outcome, spec.batch_tokens)).unwrap_or(rest);
-        let ready = Ready::new(model, batch, &points, spec)?;
+        let ready = Ready::new(model, batch, &points, (spec, Cover::Whole))?;
         for row in 0..ready.pair_of_row.len() {
             add_row(graph, &maps, &ready, row, &mut scores).map_err(InterveneError::from)?;
         }

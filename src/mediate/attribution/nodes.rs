@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{D, DType, Tensor};
 
-use super::ready::{Ready, fitting};
+use super::ready::{Cover, Ready, fitting};
 use super::run::Step;
-use super::spec::AttributionSpec;
+use super::spec::{AttributionSpec, Method};
 use crate::base::Progress;
 use crate::intervene::{InterveneError, TokenPair};
 use crate::mediate::MediateError;
@@ -63,6 +63,10 @@ pub fn node_scores(
     progress: &dyn Progress,
 ) -> Result<NodeScores, MediateError> {
     spec.check(pairs)?;
+    if spec.method == Method::InformationFlow {
+        let message = "information flow scores edges, not nodes".to_owned();
+        return Err(MediateError::Attribution { message });
+    }
     let architecture = model.architecture();
     if let Some(point) = points.iter().find(|point| !architecture.has(**point) || point.kind == HookKind::Pattern) {
         let message = format!("{point} cannot be attributed in this {} model", architecture.family);
@@ -82,7 +86,7 @@ pub fn node_scores(
             return Err(MediateError::Interrupted);
         }
         let batch = rest.get(..fitting(rest, spec.outcome, spec.batch_tokens)).unwrap_or(rest);
-        let ready = Ready::new(model, batch, &keep, spec)?;
+        let ready = Ready::new(model, batch, &keep, (spec, Cover::Differing))?;
         score_batch(model, &ready, &steps, &mut scores)?;
         first += ready.pairs;
         progress.advance(ready.pairs as u64);
@@ -144,12 +148,13 @@ fn score_batch(
     Ok(())
 }
 
-/// Rows of one pair added up, padding left out.
+/// Rows of one pair added up, padding left out; 0 at the positions in front, which did not run.
 fn by_pair(ready: &Ready, rows: Vec<Vec<Vec<f32>>>) -> Vec<Vec<Vec<f32>>> {
-    let mut pairs: Vec<Vec<Vec<f32>>> = vec![Vec::new(); ready.pairs];
+    let units = rows.iter().flatten().map(Vec::len).max().unwrap_or(0);
+    let mut pairs: Vec<Vec<Vec<f32>>> = vec![vec![vec![0.0; units]; ready.front]; ready.pairs];
     for ((row, &pair), &length) in rows.into_iter().zip(&ready.pair_of_row).zip(&ready.lengths) {
         let Some(sums) = pairs.get_mut(pair) else { continue };
-        for (position, units) in row.into_iter().take(length).enumerate() {
+        for (position, units) in (ready.front..).zip(row.into_iter().take(length)) {
             match sums.get_mut(position) {
                 Some(sum) => sum.iter_mut().zip(units).for_each(|(sum, score)| *sum += score),
                 None => sums.push(units),

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use candle_core::Tensor;
 
 use super::spec::AttributionSpec;
-use crate::intervene::{InterveneError, Outcome, RunBatch, Side, TokenPair, check_pairs, side_rows};
+use crate::intervene::{InterveneError, Outcome, RunBatch, RunRow, Side, TokenPair, check_pairs, side_rows};
 use crate::mediate::MediateError;
-use crate::model::{HookPoint, LanguageModel, Readout, Record};
+use crate::model::{HookPoint, Hooks, KeyValueCache, LanguageModel, NoHooks, Prefix, Readout, Record, Span, Start};
 
 /// Pairs of one batch, their rows, and their plain runs' activations.
 pub(super) struct Ready {
@@ -19,8 +19,12 @@ pub(super) struct Ready {
     pub corrupted: RunBatch,
     /// The pair of each row, counted from 0.
     pub pair_of_row: Vec<usize>,
-    /// Tokens of each row without padding.
+    /// Tokens that run of each row, without padding.
     pub lengths: Vec<usize>,
+    /// Tokens at the front of every row that are the same on both sides: no score can be other than 0 there, so their
+    /// keys and values are stored once and every pass begins behind them.
+    pub front: usize,
+    stored: Option<(KeyValueCache, Vec<Span>)>,
     /// Activations of clean rows.
     pub clean_at: BTreeMap<HookPoint, Tensor>,
     /// Activations of corrupted rows.
@@ -29,6 +33,51 @@ pub(super) struct Ready {
     pub signs: Vec<f64>,
     /// Plain log-probabilities of the clean rows, for a divergence.
     pub reference: Option<Tensor>,
+}
+
+/// Which positions of the pairs run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cover {
+    /// Those from the first difference on.
+    Differing,
+    /// All.
+    Whole,
+}
+
+/// Tokens that every row begins with on both sides, at least one left to run; 0 where the model turns a text's keys by
+/// its length.
+fn front(model: &LanguageModel, pairs: &[TokenPair], rows: &[Vec<RunRow>]) -> usize {
+    let shared = pairs.iter().map(|pair| pair.shared_front().min(pair.factual.ids.len().saturating_sub(1)));
+    let front = shared.min().unwrap_or(0);
+    let serves = rows.iter().flatten().all(|row| model.cache_serves(front, row.ids.len()));
+    if serves { front } else { 0 }
+}
+
+/// The keys and values of every row's first `front` tokens.
+fn store(
+    model: &LanguageModel,
+    rows: &[Vec<RunRow>],
+    front: usize,
+) -> Result<(KeyValueCache, Vec<Span>), MediateError> {
+    let count = rows.iter().flatten().count();
+    let ids: Vec<u32> = rows.iter().flatten().flat_map(|row| row.ids.iter().take(front)).copied().collect();
+    let ids_bt = Tensor::from_vec(ids, (count, front), model.device()).map_err(InterveneError::from)?;
+    let mut cache = model.cache(count, front)?;
+    let spans: Vec<Span> = (0..count).map(|row| Span { row, start: 0, tokens: front }).collect();
+    model.extend(&mut cache, &ids_bt, &spans, Readout::Rows(&[(0, 0)]), &mut NoHooks)?;
+    let spans = rows.iter().flatten().zip(0..);
+    let spans = spans.map(|(text, row)| Span { row, start: front, tokens: text.ids.len() - front }).collect();
+    Ok((cache, spans))
+}
+
+fn pass(
+    model: &LanguageModel,
+    stored: Option<&(KeyValueCache, Vec<Span>)>,
+    batch: &RunBatch,
+    hooks: &mut dyn Hooks,
+) -> Result<Tensor, MediateError> {
+    let prefix = stored.map(|(cache, spans)| Prefix { cache, spans });
+    Ok(model.resume(Start::Tokens(&batch.ids_bt), prefix, Readout::Rows(&batch.readout), hooks)?)
 }
 
 /// How many of the next pairs fill a batch.
@@ -51,23 +100,27 @@ impl Ready {
         model: &LanguageModel,
         pairs: &[TokenPair],
         points: &BTreeSet<HookPoint>,
-        spec: &AttributionSpec,
+        (spec, cover): (&AttributionSpec, Cover),
     ) -> Result<Self, MediateError> {
         check_pairs(model, pairs, spec.outcome)?;
         let rows = |side| pairs.iter().map(|pair| side_rows(pair, side, spec.outcome)).collect::<Vec<_>>();
-        let batch = |side| {
-            let rows = rows(side);
-            let runs: Vec<_> = rows.iter().map(Vec::as_slice).collect();
-            RunBatch::new(&runs, spec.outcome, model.device())
+        let (clean_rows, corrupted_rows) = (rows(Side::Factual), rows(Side::Counterfactual));
+        let front = match cover {
+            Cover::Whole => 0,
+            Cover::Differing => front(model, pairs, &clean_rows),
         };
-        let clean_rows = rows(Side::Factual);
+        let batch = |rows: &[Vec<RunRow>]| {
+            let runs: Vec<_> = rows.iter().map(|rows| (rows.as_slice(), front)).collect();
+            RunBatch::starting(&runs, spec.outcome, model.device())
+        };
         let pair_of_row = clean_rows.iter().enumerate().flat_map(|(pair, rows)| rows.iter().map(move |_| pair));
         let pair_of_row = pair_of_row.collect();
-        let lengths = clean_rows.iter().flatten().map(|row| row.ids.len()).collect();
-        let (clean, corrupted) = (batch(Side::Factual)?, batch(Side::Counterfactual)?);
+        let lengths = clean_rows.iter().flatten().map(|row| row.ids.len() - front).collect();
+        let stored = (front > 0).then(|| store(model, &clean_rows, front)).transpose()?;
+        let (clean, corrupted) = (batch(&clean_rows)?, batch(&corrupted_rows)?);
         let run = |batch: &RunBatch| -> Result<_, MediateError> {
             let mut record = Record::new(points.iter().copied());
-            let logits_nv = model.forward(&batch.ids_bt, Readout::Rows(&batch.readout), &mut record)?.detach();
+            let logits_nv = pass(model, stored.as_ref(), batch, &mut record)?.detach();
             let kept = record.take().into_iter().map(|(point, kept)| (point, kept.detach())).collect();
             Ok((logits_nv, kept))
         };
@@ -94,11 +147,18 @@ impl Ready {
             corrupted,
             pair_of_row,
             lengths,
+            front,
+            stored,
             clean_at,
             corrupted_at,
             signs,
             reference,
         })
+    }
+
+    /// One pass over the tokens that run.
+    pub fn pass(&self, model: &LanguageModel, batch: &RunBatch, hooks: &mut dyn Hooks) -> Result<Tensor, MediateError> {
+        pass(model, self.stored.as_ref(), batch, hooks)
     }
 
     /// corrupted − clean at a point.

@@ -8,7 +8,7 @@ use super::ready::Ready;
 use super::spec::Method;
 use crate::intervene::{InterveneError, RunBatch};
 use crate::mediate::MediateError;
-use crate::model::{HookKind, HookPoint, Hooks, LanguageModel, Readout};
+use crate::model::{HookKind, HookPoint, Hooks, LanguageModel};
 use crate::ops::GradientTap;
 
 /// A point of the method's path: whose tokens run, and what is put in.
@@ -25,7 +25,7 @@ impl Step {
         let input = HookPoint::new(HookKind::Embed, 0);
         let shares = method.shares();
         match method {
-            Method::Gradient => vec![Self { corrupted: false, line: None }],
+            Method::Gradient | Method::InformationFlow => vec![Self { corrupted: false, line: None }],
             Method::CleanCorrupted => {
                 vec![Self { corrupted: false, line: None }, Self { corrupted: true, line: None }]
             }
@@ -101,7 +101,7 @@ impl Ready {
         };
         let batch: &RunBatch = if step.corrupted { &self.corrupted } else { &self.clean };
         let mut hooks = Tapped { put, taps, keep, kept: BTreeMap::new() };
-        let logits_nv = model.forward(&batch.ids_bt, Readout::Rows(&batch.readout), &mut hooks)?;
+        let logits_nv = self.pass(model, batch, &mut hooks)?;
         let outcomes = batch.outcomes(&logits_nv, self.reference.as_ref())?;
         let weights: Vec<f32> = self.signs.iter().map(|sign| -*sign as f32).collect();
         let backward = || {

@@ -39,6 +39,8 @@ pub enum Method {
     },
     /// The mean of both prompts' gradients.
     CleanCorrupted,
+    /// No gradient: [`super::information_flow`]. Edges alone.
+    InformationFlow,
 }
 
 impl Method {
@@ -54,6 +56,7 @@ impl Method {
             Method::IntegratedInputs { .. } => "eap_ig_inputs",
             Method::IntegratedActivations { .. } => "eap_ig_activations",
             Method::CleanCorrupted => "clean_corrupted",
+            Method::InformationFlow => "information_flow",
         }
     }
 
@@ -64,7 +67,7 @@ impl Method {
             (first..steps + first).map(|k| k as f64 / steps as f64).collect()
         };
         match self {
-            Method::Gradient => vec![1.0],
+            Method::Gradient | Method::InformationFlow => vec![1.0],
             Method::CleanCorrupted => vec![0.0, 1.0],
             Method::IntegratedInputs { steps, grid } | Method::IntegratedActivations { steps, grid } => {
                 line(steps, grid)

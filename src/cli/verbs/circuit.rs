@@ -1,0 +1,294 @@
+//! `circuit`: discover, evaluate, compare.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use counterpath::base::{Progress, Seed, files};
+use counterpath::intervene::path::{PathGraph, PathRunner};
+use counterpath::intervene::{Outcome, TokenPair};
+use counterpath::mediate::attribution::{AttributionSpec, Grid, Method, MetricSign};
+use counterpath::mediate::circuit::{
+    AblationKind, Areas, CircuitEvaluation, CircuitReport, Contrast, DiscoverSpec, Evaluator, Evidence, Ranking, Rule,
+    compare, discover, hold_out, read_circuit, report, sensitivity, write_circuit,
+};
+use counterpath::mediate::read_pairs;
+use counterpath::model::{LanguageModel, LoadOptions};
+use counterpath::pipeline::mediation::MediationPairs;
+use counterpath::pipeline::population::{Population, Sizes};
+use counterpath::pipeline::recipe::{EvaluateRecipe, MediateRecipe};
+use counterpath::report::terminal::{self, Align};
+use counterpath::stats::{Bootstrap, Estimate};
+use serde_json::json;
+
+use super::super::args::LoadArgs;
+use super::super::circuit_args::{
+    AblationArg, Circuit, Compare, Discover, Evaluate, MethodArg, PairArgs, RankingArg, RuleArg, SignArg,
+};
+use super::super::load::{load, load_parts, parse_device};
+use super::super::needs::{self, Next};
+use super::{Format, print_json};
+
+/// Width of printed tables.
+const WIDTH: usize = 120;
+
+/// Does what was asked for.
+pub fn run(args: &Circuit, format: Format, progress: &dyn Progress) -> Result<()> {
+    match args {
+        Circuit::Discover(args) => run_discover(args, format, progress),
+        Circuit::Evaluate(args) => run_evaluate(args, format, progress),
+        Circuit::Compare(args) => run_compare(args, format, progress),
+    }
+}
+
+/// What a job of gradients on so many pairs needs: a small batch is held for its backward pass.
+fn fits(model: &str, load: &LoadArgs, passes: usize, format: Format) -> Result<Next> {
+    let spec = AttributionSpec::new(Method::Gradient);
+    let job = needs::gradients(spec.batch_tokens, passes * needs::PROMPT_TOKENS);
+    needs::consider(model, load, &|_| job, format)
+}
+
+impl PairArgs {
+    /// Pairs to choose on and, where an eval set brings them, others to measure on.
+    fn read(&self, model: &LanguageModel) -> Result<[Vec<TokenPair>; 2]> {
+        match (&self.pairs, &self.eval_set) {
+            (Some(path), _) => Ok([read_pairs(path, model.tokenizer().ok())?, Vec::new()]),
+            (None, Some(name)) => {
+                let pairs = MediateRecipe::default().pairs;
+                let texts = EvaluateRecipe::default().texts;
+                let sizes = Sizes { discovery: pairs, tuning_items: 0, tuning_pairs: 0, texts };
+                let set = Population::open(name, None, sizes, Seed::new(self.seed))?;
+                let MediationPairs { discovery, evaluation, .. } = MediationPairs::of(&set, model)?;
+                let whole = |pairs: Vec<TokenPair>| -> Vec<TokenPair> {
+                    pairs.into_iter().filter(|pair| pair.alignment().is_whole()).collect()
+                };
+                let [discovery, evaluation] = [whole(discovery), whole(evaluation)];
+                if discovery.is_empty() || evaluation.is_empty() {
+                    bail!("{name}: no pairs whose two prompts have equally many tokens in this model's tokenizer");
+                }
+                Ok([discovery, evaluation])
+            }
+            (None, None) => bail!("give --pairs or --eval-set"),
+        }
+    }
+
+    fn sign(&self) -> MetricSign {
+        match (self.sign, &self.pairs) {
+            (Some(SignArg::Plain), _) | (None, Some(_)) => MetricSign::Plain,
+            (Some(SignArg::Declared), _) | (None, None) => MetricSign::Declared,
+            (Some(SignArg::Measured), _) => MetricSign::Measured,
+        }
+    }
+
+    fn evidence(&self) -> Evidence {
+        let ablation = match self.ablation {
+            AblationArg::Counterfactual => AblationKind::Counterfactual,
+            AblationArg::Zero => AblationKind::Zero,
+            AblationArg::Mean => AblationKind::Mean,
+            AblationArg::MeanPositional => AblationKind::MeanPositional,
+        };
+        let bootstrap = Bootstrap { replicates: 2000, level: 0.95, seed: Seed::new(self.seed).fork("circuit") };
+        Evidence { ablation, random: self.random, edges: self.minimality, bootstrap }
+    }
+}
+
+/// Where scores wait until the result stands.
+fn kept(output: &Path) -> PathBuf {
+    output.with_extension("scores.json")
+}
+
+fn run_discover(args: &Discover, format: Format, progress: &dyn Progress) -> Result<()> {
+    if fits(&args.model.model, &args.model.load, 2 + usize::from(args.steps), format)? == Next::Stop {
+        return Ok(());
+    }
+    let loaded = load(&args.model, progress)?;
+    let [pairs, held_out] = args.pairs.read(&loaded.model)?;
+    let [discovery, evaluation] = match args.pairs.pairs {
+        Some(_) => hold_out(pairs, args.hold_out, Seed::new(args.pairs.seed)),
+        None => [pairs, held_out],
+    };
+    let steps = usize::from(args.steps);
+    let method = match args.method {
+        MethodArg::Eap => Method::Gradient,
+        MethodArg::EapIgInputs => Method::integrated(steps),
+        MethodArg::EapIgActivations => Method::IntegratedActivations { steps, grid: Grid::ToClean },
+        MethodArg::CleanCorrupted => Method::CleanCorrupted,
+        MethodArg::InformationFlow => Method::InformationFlow,
+    };
+    let all = PathGraph::of(loaded.model.architecture()).edge_count();
+    let edges = args.edges.unwrap_or(all.div_ceil(50));
+    let rule = match (args.threshold, args.rule) {
+        (Some(score), _) => Rule::Threshold { score },
+        (None, RuleArg::Greedy) => Rule::Greedy { edges },
+        (None, RuleArg::Top) => Rule::Top { edges },
+    };
+    let ranking = match args.ranking {
+        RankingArg::Signed => Ranking::Signed,
+        RankingArg::Absolute => Ranking::Absolute,
+    };
+    let attribution = AttributionSpec { sign: args.pairs.sign(), ..AttributionSpec::new(method) };
+    let evidence = args.pairs.evidence();
+    let spec = DiscoverSpec { attribution, ranking, rule, evidence, confirm: args.confirm, sample: args.sample };
+    let adapter = loaded.adapter_digest()?;
+    let keep = kept(&args.output);
+    let (found, file) = discover((&loaded.model, adapter.as_ref()), [&discovery, &evaluation], &spec, &keep, progress)?;
+    write_circuit(&args.circuit, &file)?;
+    files::write_json(&args.output, &found)?;
+    files::remove(&keep)?;
+    if format == Format::Json {
+        return print_json(&found);
+    }
+    println!(
+        "{} of {} edges ({} taken, {} left after pruning), scored by {} on {} pairs{}",
+        found.realised,
+        found.decoder_edges,
+        found.requested,
+        found.realised,
+        attribution.method.name(),
+        found.discovery_pairs,
+        if found.same_pairs { "; measured on the same pairs, so the numbers are too good" } else { "" }
+    );
+    print_report(&found.report);
+    for (curve, name) in found.curves.iter().zip(["CPR (signed)", "CMD (absolute)"]) {
+        let value = |areas: Option<Areas>| {
+            areas.map_or("undefined".to_owned(), |areas| {
+                format!("{:.4}", if name.starts_with("CPR") { areas.cpr } else { areas.cmd })
+            })
+        };
+        println!("{name}: {} on the fixed axis, {} on the realised", value(curve.fixed), value(curve.realised));
+    }
+    if let Some(confirmed) = &found.confirmed {
+        let discovered = confirmed.top.iter().filter(|edge| edge.discovered).count();
+        println!("{discovered} of the {} top edges confirmed; {}", confirmed.top.len(), confirmed.statement);
+    }
+    println!("circuit: {}\nresult: {}", args.circuit.display(), args.output.display());
+    Ok(())
+}
+
+fn print_report(report: &CircuitReport) {
+    print_table(&[row_of("", &report.evaluation)]);
+    for estimate in [&report.evaluation.faithfulness, &report.evaluation.complement_faithfulness] {
+        if let Some(reason) = &estimate.undefined {
+            println!("! {reason}");
+        }
+    }
+    if let Some(judgement) = &report.judgement {
+        println!("more faithful than random circuits of its size: p = {:.4}", judgement.random.p_value);
+        for test in &judgement.tests {
+            let verdict = if test.passed { "passed" } else { "failed" };
+            println!("{}: {verdict}, p = {:.4} ({})", test.name, test.p_value, test.null);
+        }
+        let edges = judgement.superfluous.join(", ");
+        let edges = if edges.is_empty() { "none".to_owned() } else { edges };
+        println!("minimality: superfluous among {} tested: {edges}", judgement.minimality.len());
+    }
+}
+
+/// A row of the table: a name, and the estimates.
+fn row_of(name: &str, of: &CircuitEvaluation) -> Vec<String> {
+    let estimates = [&of.whole, &of.empty, &of.circuit, &of.complement, &of.faithfulness, &of.complement_faithfulness];
+    let mut row = vec![format!("{name}{} edges, {}", of.edges, of.ablation)];
+    row.extend(estimates.map(cell));
+    row
+}
+
+/// An estimate as text.
+fn cell(estimate: &Estimate) -> String {
+    match (estimate.value, estimate.interval) {
+        (Some(value), Some(found)) => format!("{value:.3} [{:.3}, {:.3}]", found.low, found.high),
+        (Some(value), None) => format!("{value:.3}"),
+        (None, _) => "undefined".to_owned(),
+    }
+}
+
+/// Metrics in nats (M the model, C the circuit, 0 the empty circuit), and the shares of the total effect.
+fn print_table(rows: &[Vec<String>]) {
+    let numbers = ["m(M)", "m(0)", "m(C)", "m(M-C)", "f(C)", "f(M-C)"];
+    let heads: Vec<_> =
+        [("circuit", Align::Left)].into_iter().chain(numbers.map(|name| (name, Align::Right))).collect();
+    print!("{}", terminal::table(&heads, rows, WIDTH));
+}
+
+fn run_evaluate(args: &Evaluate, format: Format, progress: &dyn Progress) -> Result<()> {
+    let passes = 4 + 2 * (args.pairs.random + args.pairs.minimality);
+    if fits(&args.model.model, &args.model.load, passes, format)? == Next::Stop {
+        return Ok(());
+    }
+    let loaded = load(&args.model, progress)?;
+    let runner = PathRunner::new(&loaded.model)?;
+    let file = read_circuit(&args.circuit, runner.graph())?;
+    let [pairs, held_out] = args.pairs.read(&loaded.model)?;
+    let pairs = if held_out.is_empty() { pairs } else { held_out };
+    let evidence = args.pairs.evidence();
+    let means = evidence.ablation.means(&loaded.model, &pairs)?;
+    let how = (evidence.ablation.with(means.as_ref()), Outcome::Contrast, args.pairs.sign());
+    progress.start("circuit", 0);
+    let evaluator = Evaluator::new(&runner, &pairs, how, progress)?;
+    let found = report(&evaluator, &file, &evidence)?;
+    let spec = AttributionSpec { sign: args.pairs.sign(), ..AttributionSpec::new(Method::Gradient) };
+    let others = match args.sensitivity {
+        true => sensitivity(&runner, (&file.circuit, &pairs), &spec, &evidence.bootstrap, progress)?,
+        false => Vec::new(),
+    };
+    progress.finish();
+    let result = json!({"report": found, "sensitivity": others});
+    files::write_json(&args.output, &result)?;
+    if format == Format::Json {
+        return print_json(&result);
+    }
+    print_report(&found);
+    if !others.is_empty() {
+        println!();
+        print_table(&others.iter().map(|other| row_of("", other)).collect::<Vec<_>>());
+    }
+    println!("result: {}", args.output.display());
+    Ok(())
+}
+
+fn run_compare(args: &Compare, format: Format, progress: &dyn Progress) -> Result<()> {
+    if fits(&args.model.model, &args.model.load, 10, format)? == Next::Stop {
+        return Ok(());
+    }
+    let before = load(&args.model, progress)?;
+    let options = LoadOptions {
+        device: parse_device(&args.model.load.device)?,
+        base: args.model.load.base_dtype,
+        ..Default::default()
+    };
+    let against = args.against.as_deref().unwrap_or(&args.model.model);
+    let after = load_parts(against, args.against_adapter.as_deref(), &options, progress)?;
+    let runners = [PathRunner::new(&before.model)?, PathRunner::new(&after.model)?];
+    let [first, second] = &runners;
+    let file = read_circuit(&args.circuit, first.graph())?;
+    if second.graph() != first.graph() {
+        bail!("{against} has another architecture than {}: one circuit cannot run on both", before.source);
+    }
+    let [pairs, held_out] = args.pairs.read(&before.model)?;
+    let pairs = if held_out.is_empty() { pairs } else { held_out };
+    let evidence = args.pairs.evidence();
+    let means = [&before.model, &after.model].map(|model| evidence.ablation.means(model, &pairs));
+    let [means_before, means_after] = means;
+    let (means_before, means_after) = (means_before?, means_after?);
+    let how = |means| (evidence.ablation.with(means), Outcome::Contrast, args.pairs.sign());
+    progress.start("circuit", 0);
+    let evaluators = [
+        Evaluator::new(first, &pairs, how(means_before.as_ref()), progress)?,
+        Evaluator::new(second, &pairs, how(means_after.as_ref()), progress)?,
+    ];
+    let [one, other] = &evaluators;
+    let found = compare([one, other], &file.circuit, &evidence.bootstrap)?;
+    progress.finish();
+    files::write_json(&args.output, &found)?;
+    if format == Format::Json {
+        return print_json(&found);
+    }
+    print_table(&[row_of("before: ", &found.before), row_of("after: ", &found.after)]);
+    println!();
+    let row = |contrast: &Contrast| {
+        let p = contrast.p_value.map_or("-".to_owned(), |p| format!("{p:.4}"));
+        vec![contrast.quantity.clone(), cell(&contrast.difference), p]
+    };
+    let heads = [("after - before", Align::Left), ("nats", Align::Right), ("p", Align::Right)];
+    print!("{}", terminal::table(&heads, &found.contrasts.iter().map(row).collect::<Vec<_>>(), WIDTH));
+    println!("result: {}", args.output.display());
+    Ok(())
+}

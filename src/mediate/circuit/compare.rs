@@ -1,0 +1,87 @@
+//! One circuit on two checkpoints, such as before and after a fine-tune, pair by pair.
+
+use serde::{Deserialize, Serialize};
+
+use super::circuit::Circuit;
+use super::evaluate::{CircuitEvaluation, Evaluator};
+use crate::mediate::MediateError;
+use crate::stats::{Bootstrap, Estimate, Item, Statistic, estimate, sign_flip};
+
+/// Random sign patterns of a p-value.
+const SIGN_PATTERNS: usize = 10_000;
+
+/// The second checkpoint's mean less the first's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Contrast {
+    /// `whole`, `empty`, `circuit`, `complement`; `total` is whole − empty, `carried` circuit − empty, `left` complement −
+    /// empty.
+    pub quantity: String,
+    /// The paired difference, in the metric's unit.
+    pub difference: Estimate,
+    /// Two-sided p-value of "no difference", signs of whole clusters flipped.
+    pub p_value: Option<f64>,
+}
+
+/// A circuit before and after.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CircuitComparison {
+    /// On the first checkpoint.
+    pub before: CircuitEvaluation,
+    /// On the second.
+    pub after: CircuitEvaluation,
+    /// Paired differences, after less before.
+    pub contrasts: Vec<Contrast>,
+}
+
+/// Runs a circuit on two checkpoints of one graph and the same pairs. With [`super::super::attribution::MetricSign`]
+/// `Measured` each checkpoint would turn the metric its own way, so that is refused.
+pub fn compare(
+    [before, after]: [&Evaluator<'_>; 2],
+    circuit: &Circuit,
+    bootstrap: &Bootstrap,
+) -> Result<CircuitComparison, MediateError> {
+    let refuse = |message: &str| Err(MediateError::Circuit { message: message.to_owned() });
+    let ids = |evaluator: &Evaluator<'_>| evaluator.pairs().iter().map(|pair| pair.id.clone()).collect::<Vec<_>>();
+    if ids(before) != ids(after) {
+        return refuse("the two checkpoints must run the same pairs in the same order");
+    }
+    if before.signs() != after.signs() {
+        return refuse("the metric's sign differs between the checkpoints; use the declared or the plain sign");
+    }
+    let masks = [circuit.mask(), circuit.knockout()];
+    let both = [before.metrics(&masks)?, after.metrics(&masks)?];
+    let quantity = |evaluator: &Evaluator<'_>, metrics: &[Vec<f64>], name: &str, pair: usize| -> Option<f64> {
+        let at = |of: &[f64]| of.get(pair).copied();
+        let (whole, empty) = (at(&evaluator.whole)?, at(&evaluator.empty)?);
+        let (kept, cut) = (at(metrics.first()?)?, at(metrics.get(1)?)?);
+        Some(match name {
+            "whole" => whole,
+            "empty" => empty,
+            "circuit" => kept,
+            "complement" => cut,
+            "total" => whole - empty,
+            "carried" => kept - empty,
+            _ => cut - empty,
+        })
+    };
+    let mut contrasts = Vec::new();
+    for name in ["whole", "empty", "circuit", "complement", "total", "carried", "left"] {
+        let [first, second] = &both;
+        let value = |pair| match (quantity(before, first, name, pair), quantity(after, second, name, pair)) {
+            (Some(before), Some(after)) => after - before,
+            _ => f64::NAN,
+        };
+        let items: Vec<Item> = before.items(value);
+        let seed = bootstrap.seed.fork(name);
+        contrasts.push(Contrast {
+            quantity: name.to_owned(),
+            difference: estimate(&items, &Statistic::Mean, &Bootstrap { seed: seed.fork("bootstrap"), ..*bootstrap }),
+            p_value: sign_flip(&items, SIGN_PATTERNS, &seed.fork("signs")),
+        });
+    }
+    Ok(CircuitComparison {
+        before: before.evaluate(circuit, bootstrap)?,
+        after: after.evaluate(circuit, bootstrap)?,
+        contrasts,
+    })
+}

@@ -1,0 +1,296 @@
+//! From pairs to a judged circuit: score every edge on some pairs, take a circuit, and measure it on others.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::circuit::Circuit;
+use super::confirm::{ConfirmSpec, Confirmed, confirm};
+use super::curve::{FRACTIONS, FaithfulnessCurve, faithfulness_curve};
+use super::evaluate::{CircuitEvaluation, Completeness, EdgeEffect, Evaluator};
+use super::file::CircuitFile;
+use super::judge::{JudgeSpec, Judgement, judge};
+use super::select::{Ranking, Rule, select};
+use crate::base::digest::Hasher;
+use crate::base::seed::shuffle;
+use crate::base::{Digest, Progress, Seed, files};
+use crate::intervene::path::{Ablation, Edge, PathRunner, SenderMeans};
+use crate::intervene::{Side, TokenPair};
+use crate::mediate::MediateError;
+use crate::mediate::attribution::{AttributionSpec, EdgeScores, edge_scores};
+use crate::model::LanguageModel;
+use crate::stats::Bootstrap;
+
+/// What a cut edge brings, as a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AblationKind {
+    /// The pair's other side.
+    Counterfactual,
+    /// Nothing.
+    Zero,
+    /// The mean over positions and prompts.
+    Mean,
+    /// The mean over prompts at the same position.
+    MeanPositional,
+}
+
+impl AblationKind {
+    /// All of them.
+    pub const ALL: [AblationKind; 4] =
+        [AblationKind::Counterfactual, AblationKind::Zero, AblationKind::Mean, AblationKind::MeanPositional];
+
+    /// The means that it needs, over both sides of `pairs`.
+    pub fn means(self, model: &LanguageModel, pairs: &[TokenPair]) -> Result<Option<SenderMeans>, MediateError> {
+        Ok(match self {
+            AblationKind::Counterfactual | AblationKind::Zero => None,
+            AblationKind::Mean => Some(SenderMeans::over(model, pairs)?),
+            AblationKind::MeanPositional => Some(SenderMeans::by_position(model, pairs)?),
+        })
+    }
+
+    /// The ablation with the means that [`AblationKind::means`] gave.
+    pub fn with(self, means: Option<&SenderMeans>) -> Ablation<'_> {
+        match (self, means) {
+            (AblationKind::Zero, _) => Ablation::Zero,
+            (_, Some(means)) => Ablation::Mean(means),
+            (_, None) => Ablation::Counterfactual,
+        }
+    }
+}
+
+/// How much is done to find out whether a circuit is one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evidence {
+    /// What a cut edge brings.
+    pub ablation: AblationKind,
+    /// Random circuits, and random parts for completeness; none leaves the tests out.
+    pub random: usize,
+    /// Edges whose effect inside the circuit is measured (minimality), the first by score.
+    pub edges: usize,
+    /// For intervals and draws.
+    pub bootstrap: Bootstrap,
+}
+
+/// A circuit's numbers and tests on pairs that its choice has not seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CircuitReport {
+    /// Pairs that it was measured on.
+    pub pairs: usize,
+    /// Faithfulness and what goes with it.
+    pub evaluation: CircuitEvaluation,
+    /// Left out where no random parts were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completeness: Option<Completeness>,
+    /// m(C) − m(C∖e) of the circuit's strongest edges.
+    pub minimality: Vec<EdgeEffect>,
+    /// Random circuits and hypothesis tests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judgement: Option<Judgement>,
+}
+
+/// Measures and judges a circuit.
+pub fn report(
+    evaluator: &Evaluator<'_>,
+    file: &CircuitFile,
+    evidence: &Evidence,
+) -> Result<CircuitReport, MediateError> {
+    let circuit = &file.circuit;
+    let bootstrap = &evidence.bootstrap;
+    let mut edges: Vec<Edge> = circuit.edges().collect();
+    edges.sort_by(|a, b| file.scores.get(*b).abs().total_cmp(&file.scores.get(*a).abs()).then(a.cmp(b)));
+    edges.truncate(evidence.edges);
+    let random = evidence.random;
+    let asked = random > 0 && !circuit.is_empty();
+    let seed = bootstrap.seed;
+    let parts = random.clamp(1, 20);
+    Ok(CircuitReport {
+        pairs: evaluator.pairs().len(),
+        evaluation: evaluator.evaluate(circuit, bootstrap)?,
+        completeness: asked.then(|| evaluator.completeness(circuit, parts, seed.fork("completeness"))).transpose()?,
+        minimality: evaluator.edge_effects(&edges, Some(circuit), bootstrap)?,
+        judgement: asked
+            .then(|| {
+                let spec = JudgeSpec::new(random, seed.fork("judge"));
+                judge(evaluator, circuit, &JudgeSpec { edges: evidence.edges, ..spec })
+            })
+            .transpose()?,
+    })
+}
+
+/// How a circuit is looked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DiscoverSpec {
+    /// The scores, and the metric.
+    pub attribution: AttributionSpec,
+    /// The order of edges.
+    pub ranking: Ranking,
+    /// How many, and how they are taken.
+    pub rule: Rule,
+    /// What is measured.
+    pub evidence: Evidence,
+    /// Edges that are run exactly; none leaves the confirmation out.
+    pub confirm: usize,
+    /// Edges sampled from each of four strata of the rest, to bound what the screen has missed.
+    pub sample: usize,
+}
+
+/// A discovery.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Discovery {
+    /// The scores' and the metric's definition.
+    pub attribution: AttributionSpec,
+    /// The order of edges.
+    pub ranking: Ranking,
+    /// The rule.
+    pub rule: Rule,
+    /// Pairs that the scores were made on.
+    pub discovery_pairs: usize,
+    /// Whether the circuit was measured on those same pairs; its numbers are then too good.
+    pub same_pairs: bool,
+    /// Edges of the decoder.
+    pub decoder_edges: usize,
+    /// Edges that the rule took.
+    pub requested: usize,
+    /// Edges after pruning.
+    pub realised: usize,
+    /// The circuit on held-out pairs.
+    pub report: CircuitReport,
+    /// Faithfulness over size, on held-out pairs: by signed score (CPR) and by absolute score (CMD).
+    pub curves: Vec<FaithfulnessCurve>,
+    /// The top of the screen, run exactly on the discovery pairs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<Confirmed>,
+}
+
+/// Scores that were kept, and what they answer.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    request: Digest,
+    scores: EdgeScores,
+}
+
+/// Finds a circuit on `discovery` and measures it on `evaluation` (the same where that is empty). `adapter` is the digest
+/// of the model's adapter. `keep` is a file for the scores, the longest step: the same request reads them from there.
+pub fn discover(
+    (model, adapter): (&LanguageModel, Option<&Digest>),
+    [discovery, evaluation]: [&[TokenPair]; 2],
+    spec: &DiscoverSpec,
+    keep: &Path,
+    progress: &dyn Progress,
+) -> Result<(Discovery, CircuitFile), MediateError> {
+    let request = request((model, adapter), discovery, &spec.attribution)?;
+    let scores = match files::exists(keep).then(|| files::read_json::<Kept>(keep)).transpose()? {
+        Some(kept) if kept.request == request => kept.scores,
+        _ => {
+            progress.start("attribution", discovery.len() as u64);
+            let scores = edge_scores(model, discovery, &spec.attribution, progress)?;
+            progress.finish();
+            files::write_json(keep, &Kept { request, scores: scores.clone() })?;
+            scores
+        }
+    };
+    let same_pairs = evaluation.is_empty();
+    let evaluation = if same_pairs { discovery } else { evaluation };
+    let selection = select(&scores, spec.ranking, spec.rule);
+    let runner = PathRunner::new(model)?;
+    let kind = spec.evidence.ablation;
+    let means = kind.means(model, discovery)?;
+    let how = (kind.with(means.as_ref()), spec.attribution.outcome, spec.attribution.sign);
+    progress.start("circuit", 0);
+    let evaluator = Evaluator::new(&runner, evaluation, how, progress)?;
+    let file = CircuitFile { circuit: selection.circuit, scores };
+    let bootstrap = &spec.evidence.bootstrap;
+    let curve = |ranking| faithfulness_curve(&evaluator, &file.scores, ranking, &FRACTIONS, bootstrap);
+    let curves = vec![curve(Ranking::Signed)?, curve(Ranking::Absolute)?];
+    let report = report(&evaluator, &file, &spec.evidence)?;
+    let confirmed = match spec.confirm {
+        0 => None,
+        top => {
+            let on_discovery = Evaluator::new(&runner, discovery, how, progress)?;
+            let bootstrap = *bootstrap;
+            let spec = ConfirmSpec { top, strata: 4, sample: spec.sample, limit: None, alpha: 0.05, bootstrap };
+            Some(confirm(&on_discovery, &file.scores, &spec)?)
+        }
+    };
+    progress.finish();
+    let found = Discovery {
+        attribution: spec.attribution,
+        ranking: spec.ranking,
+        rule: spec.rule,
+        discovery_pairs: discovery.len(),
+        same_pairs,
+        decoder_edges: file.scores.graph.edge_count(),
+        requested: selection.requested,
+        realised: selection.realised,
+        report,
+        curves,
+        confirmed,
+    };
+    Ok((found, file))
+}
+
+/// The digest of everything that the scores depend on.
+fn request(
+    (model, adapter): (&LanguageModel, Option<&Digest>),
+    pairs: &[TokenPair],
+    spec: &AttributionSpec,
+) -> Result<Digest, MediateError> {
+    let mut hasher = Hasher::default();
+    hasher.part("model", model.digest().as_str().as_bytes());
+    hasher.part("adapter", adapter.map(Digest::as_str).unwrap_or_default().as_bytes());
+    hasher.part("attribution", format!("{spec:?}").as_bytes());
+    for pair in pairs {
+        hasher.part("pair", format!("{} {:?} {:?}", pair.id, pair.contrast, pair.orientation).as_bytes());
+        for side in [Side::Factual, Side::Counterfactual] {
+            let prompt = pair.side(side);
+            hasher.part("prompt", format!("{:?} {:?}", prompt.ids, prompt.answers).as_bytes());
+        }
+    }
+    Ok(hasher.finish())
+}
+
+/// Splits pairs by cluster, in the order of a seeded draw, until `share` of them are held out. Gives discovery and
+/// held-out pairs; nothing is held out of a single cluster.
+pub fn hold_out(pairs: Vec<TokenPair>, share: f64, seed: Seed) -> [Vec<TokenPair>; 2] {
+    let mut clusters: Vec<String> = pairs.iter().map(|pair| pair.cluster.clone()).collect();
+    clusters.sort();
+    clusters.dedup();
+    shuffle(&mut seed.fork("hold out").rng(), &mut clusters);
+    let wanted = share.clamp(0.0, 1.0) * pairs.len() as f64;
+    let (mut held, mut count) = (BTreeSet::new(), 0);
+    for cluster in clusters.iter().skip(1) {
+        if count as f64 >= wanted {
+            break;
+        }
+        count += pairs.iter().filter(|pair| pair.cluster == *cluster).count();
+        held.insert(cluster.clone());
+    }
+    let (evaluation, discovery) = pairs.into_iter().partition(|pair| held.contains(&pair.cluster));
+    [discovery, evaluation]
+}
+
+/// A circuit under every ablation that its pairs allow: how far the answer hangs on what stands in for a cut edge.
+pub fn sensitivity(
+    runner: &PathRunner<'_>,
+    (circuit, pairs): (&Circuit, &[TokenPair]),
+    spec: &AttributionSpec,
+    bootstrap: &Bootstrap,
+    progress: &dyn Progress,
+) -> Result<Vec<CircuitEvaluation>, MediateError> {
+    let mut rows = Vec::new();
+    let length = |pair: &TokenPair| pair.factual.ids.len();
+    let even = pairs.first().is_some_and(|first| pairs.iter().all(|pair| length(pair) == length(first)));
+    // A fed continuation stands at positions that no prompt has a mean for.
+    let single = pairs.iter().all(|pair| pair.answers(Side::Factual).iter().all(|answer| answer.len() == 1));
+    for kind in AblationKind::ALL {
+        if kind == AblationKind::MeanPositional && !(even && single) {
+            continue;
+        }
+        let means = kind.means(runner.model(), pairs)?;
+        let how = (kind.with(means.as_ref()), spec.outcome, spec.sign);
+        rows.push(Evaluator::new(runner, pairs, how, progress)?.evaluate(circuit, bootstrap)?);
+    }
+    Ok(rows)
+}
