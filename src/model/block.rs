@@ -27,7 +27,7 @@ pub(crate) struct Block {
     residual_scale: Option<f64>,
 }
 
-fn normed(norm: &Option<Norm>, x: Tensor) -> Result<Tensor> {
+pub(crate) fn normed(norm: &Option<Norm>, x: Tensor) -> Result<Tensor> {
     match norm {
         Some(norm) => norm.forward(&x),
         None => Ok(x),

@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use super::architecture::Architecture;
 use super::attention::{Keep, Mask};
-use super::block::{Block, Reads, scaled};
+use super::block::{Block, Reads, normed, scaled};
 use super::cache::KeyValueCache;
 use super::error::ModelError;
 use super::hook::{HookKind, HookPoint, Hooks};
