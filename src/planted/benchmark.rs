@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::calibration::{CalibrationRow, CalibrationSpec, calibrate};
 use super::compiled::GENERATOR;
 use super::error::PlantedError;
-use super::methods::{Method, all_scores};
+use super::methods::{DormantEffects, Method, all_scores, dormant_effects};
 use super::suite::{SuiteSpec, stream_digest};
 use super::table::{MethodScores, Table, judge};
 use super::task::{Scores, Task, Tier};
@@ -27,6 +27,8 @@ pub struct Benchmark {
     pub trained: Vec<(String, Acceptance)>,
     /// The table.
     pub table: Table,
+    /// What a patch along the dormant direction finds in each compiled model, by task.
+    pub dormant: Vec<(String, DormantEffects)>,
     /// The calibration curve; empty where it was not asked for.
     pub calibration: Vec<CalibrationRow>,
 }
@@ -82,9 +84,18 @@ pub fn run_benchmark(
         pairs: spec.pairs,
         trained,
         table: judge(tasks, &methods, &seed),
+        dormant: dormant(tasks)?,
         calibration: match calibration {
             Some(curve) => calibrate(curve, &spec.stream, progress)?,
             None => Vec::new(),
         },
     })
+}
+
+fn dormant(tasks: &[Task]) -> Result<Vec<(String, DormantEffects)>, PlantedError> {
+    let mut found = Vec::new();
+    for task in tasks {
+        found.extend(dormant_effects(task)?.map(|effects| (task.id.clone(), effects)));
+    }
+    Ok(found)
 }

@@ -102,6 +102,7 @@ fn one_model(spec: &CalibrationSpec, strength: f64, seed: &Seed) -> Result<Teste
         tier: Tier::Compiled,
         config: serde_json::Value::Null,
         truth: planted.truth(&pairs),
+        dormant: None,
         pairs: pairs.into_iter().map(|pair| pair.tokens).collect(),
         model: planted.model.clone(),
     };

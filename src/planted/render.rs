@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::benchmark::Benchmark;
 use super::calibration::CalibrationRow;
+use super::methods::DormantEffects;
 use super::table::{Difference, Section, TrapRow};
 use crate::stats::{Estimate, PatchDirection};
 
@@ -29,6 +30,7 @@ pub fn markdown(benchmark: &Benchmark) -> String {
         section(&mut out, part);
     }
     traps(&mut out, &benchmark.table.traps);
+    dormant(&mut out, benchmark);
     calibration(&mut out, &benchmark.calibration);
     out
 }
@@ -107,6 +109,23 @@ fn traps(out: &mut String, traps: &[TrapRow]) {
         let (tier, label) = (trap.tier.name(), &trap.label);
         let _ = writeln!(out, "| {tier} | {label} | {on} | {} | {} |", trap.nodes, fallen.join(" | "));
     }
+}
+
+fn dormant(out: &mut String, benchmark: &Benchmark) {
+    let count = benchmark.dormant.len();
+    if count == 0 {
+        return;
+    }
+    let mean = |pick: fn(&DormantEffects) -> f64| {
+        benchmark.dormant.iter().map(|(_, effects)| pick(effects).abs()).sum::<f64>() / count as f64
+    };
+    let _ = writeln!(
+        out,
+        "\nDormant direction, mean |effect| over {count} models in nats: {:.4} of a one-dimensional patch (closed form {:.4}), {:.4} of the whole component that it lies in. A subspace that beats its component is to be rejected.",
+        mean(|effects| effects.subspace),
+        mean(|effects| effects.closed_form),
+        mean(|effects| effects.component)
+    );
 }
 
 fn calibration(out: &mut String, rows: &[CalibrationRow]) {

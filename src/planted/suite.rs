@@ -67,6 +67,7 @@ pub fn tasks(spec: &SuiteSpec) -> Result<Vec<Task>, PlantedError> {
                     config: trained.record.spec.config(),
                     pairs: trained.pairs(variable, &spec.stream, spec.pairs)?,
                     truth: trained.truth(variable),
+                    dormant: None,
                     model: trained.model.clone(),
                 });
             }
@@ -85,6 +86,7 @@ fn compiled_task(spec: &SuiteSpec, number: usize) -> Result<Task, PlantedError> 
         tier: Tier::Compiled,
         config: compiled::config(),
         truth: planted.truth(&pairs),
+        dormant: Some(planted.dormant(&pairs)?),
         pairs: pairs.into_iter().map(|pair| pair.tokens).collect(),
         model: planted.model,
     })

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::PlantedError;
+use super::methods::Dormant;
 use super::node::Node;
 use super::truth::Truth;
 use crate::intervene::{Side, TokenPair};
@@ -48,6 +49,8 @@ pub struct Task {
     pub pairs: Vec<TokenPair>,
     /// What is known.
     pub truth: Truth,
+    /// The direction that only a subspace patch finds, where there is one.
+    pub dormant: Option<Dormant>,
 }
 
 impl Task {

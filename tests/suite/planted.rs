@@ -1,10 +1,10 @@
 //! Models with known pathways: what is planted is what is measured.
 
-use candle_core::{Result as TensorResult, Tensor};
 use counterpath::base::{Seed, Silent, files};
 use counterpath::intervene::{Job, NaiveEngine, Outcome, Plan, ReuseEngine, Side, SweepEngine, TokenPair};
-use counterpath::model::{HookKind, HookPoint, Hooks, LanguageModel, Readout};
-use counterpath::planted::compiled::{CompiledModel, CompiledSpec, PlantedPair, Role, TOKENS};
+use counterpath::model::LanguageModel;
+use counterpath::planted::compiled::{CompiledModel, CompiledSpec, PlantedPair};
+use counterpath::planted::methods::dormant_effects;
 use counterpath::planted::trained::{ACCURACY, OUTSIDE, SiitSpec, Variable, measure, shipped, train_strictly};
 use counterpath::planted::{
     CalibrationSpec, DEVELOPMENT, Grain, Method, Node, SuiteSpec, Table, Tier, calibrate, judge, markdown, model_seed,
@@ -60,52 +60,15 @@ fn effects_of_every_node_equal_their_closed_forms_on_both_engines() {
     assert!(largest > 1.0, "there were effects to be equal to: {largest}");
 }
 
-/// Moves the stream after a block, at the last position, to another run's coordinate along one direction.
-struct Along<'a> {
-    point: HookPoint,
-    direction_d: &'a Tensor,
-    source: Option<Tensor>,
-}
-
-impl Hooks for Along<'_> {
-    fn wants(&self, point: HookPoint) -> bool {
-        point == self.point
-    }
-
-    fn at(&mut self, _: HookPoint, resid_btd: Tensor) -> TensorResult<Tensor> {
-        let Some(source) = &self.source else {
-            self.source = Some(resid_btd.clone());
-            return Ok(resid_btd);
-        };
-        let last = (source - &resid_btd)?.narrow(1, TOKENS - 1, 1)?;
-        let along = last.broadcast_mul(self.direction_d)?.sum_keepdim(2)?.broadcast_mul(self.direction_d)?;
-        Tensor::cat(&[resid_btd.narrow(1, 0, TOKENS - 1)?, (resid_btd.narrow(1, TOKENS - 1, 1)? + along)?], 1)
-    }
-}
-
 #[test]
 fn a_subspace_patch_wakes_the_dormant_direction() {
-    let (planted, pairs) = compiled(3, CompiledSpec::default());
-    let (layer, direction_d) = planted.dormant_direction().expect("direction");
-    let difference = |ids: &[u32], hooks: &mut dyn Hooks| {
-        let ids = Tensor::new(ids, planted.model.device()).and_then(|ids| ids.unsqueeze(0)).expect("ids");
-        let logits = planted.model.forward(&ids, Readout::Rows(&[(0, TOKENS - 1)]), hooks).expect("logits");
-        let logits = logits.to_vec2::<f32>().expect("values");
-        f64::from(logits[0][3] - logits[0][4])
-    };
-    for pair in &pairs {
-        let point = HookPoint::new(HookKind::ResidPost, layer);
-        let mut hooks = Along { point, direction_d: &direction_d, source: None };
-        difference(&pair.tokens.counterfactual.ids, &mut hooks);
-        let patched = difference(&pair.tokens.factual.ids, &mut hooks);
-        let effect = patched - planted.wiring.outcome(&pair.factual);
-        let expected = planted.wiring.dormant_effect(&pair.factual, &pair.counterfactual);
-        assert!((effect - expected).abs() < 1e-4 && expected.abs() > 0.4, "{effect}, not {expected}");
+    let spec = SuiteSpec { models: 3, pairs: 8, tiers: vec![Tier::Compiled], ..SuiteSpec::default() };
+    for task in tasks(&spec).expect("tasks") {
+        let found = dormant_effects(&task).expect("measured").expect("compiled models have one");
+        assert!((found.subspace - found.closed_form).abs() < 1e-4 && found.closed_form < -0.4, "{found:?}");
+        // The component that holds the direction has no effect as a whole.
+        assert!(found.component.abs() < 1e-5, "{found:?}");
     }
-    // The component that holds the direction has no effect as a whole.
-    let decoy = planted.wiring.node(Role::Decoy).expect("decoy");
-    let [first, ..] = pairs.as_slice() else { panic!("pairs") };
-    assert_eq!(planted.wiring.effects(&first.factual, &first.counterfactual, decoy).indirect, 0.0);
 }
 
 /// What a seed gives may change only with the generator's version: published tables are of its models.

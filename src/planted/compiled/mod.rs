@@ -27,7 +27,7 @@ mod wiring;
 use candle_core::{Device, Tensor};
 
 use super::error::PlantedError;
-use super::node::Node;
+use super::methods::Dormant;
 use super::truth::Truth;
 use crate::base::Seed;
 use crate::model::LanguageModel;
@@ -79,14 +79,19 @@ impl CompiledModel {
         self.wiring.truth(pairs)
     }
 
-    /// The direction along which a subspace patch finds an effect that is not there: (disconnected + dormant)/√2 `[d]`,
-    /// in the stream after the decoy's block; and that block.
-    pub fn dormant_direction(&self) -> Result<(usize, Tensor), PlantedError> {
+    /// The direction along which a subspace patch finds an effect that is not there: (disconnected + dormant)/√2 in the
+    /// stream after the decoy's block; with its closed form over some pairs.
+    pub fn dormant(&self, pairs: &[PlantedPair]) -> Result<Dormant, PlantedError> {
         let basis = basis::Basis::of_stream(&self.seed.fork("stream"));
         let half = std::f64::consts::FRAC_1_SQRT_2;
         let direction = basis.sum(&[(basis::Direction::Disconnected, half), (basis::Direction::Dormant, half)]);
-        let layer = self.wiring.node(Role::Decoy).map_or(0, Node::layer);
         let values: Vec<f32> = direction.into_iter().map(|value| value as f32).collect();
-        Ok((layer, Tensor::from_vec(values, WIDTH, &Device::Cpu)?))
+        let missing = || PlantedError::Request("the wiring has no decoy".into());
+        let effect = |pair: &PlantedPair| self.wiring.dormant_effect(&pair.factual, &pair.counterfactual);
+        Ok(Dormant {
+            decoy: self.wiring.node(Role::Decoy).ok_or_else(missing)?,
+            direction_d: Tensor::from_vec(values, WIDTH, &Device::Cpu)?,
+            closed_form: pairs.iter().map(effect).sum::<f64>() / pairs.len().max(1) as f64,
+        })
     }
 }

@@ -20,6 +20,7 @@
 mod exact;
 mod gradient;
 mod passive;
+mod subspace;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,7 @@ use crate::base::{Seed, Silent};
 use crate::mediate::attribution::Method as Attribution;
 
 pub use exact::{Effects, exact_effects};
+pub use subspace::{Dormant, DormantEffects, dormant_effects};
 
 /// A method that looks for pathways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
