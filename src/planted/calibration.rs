@@ -12,11 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use super::compiled::{CompiledModel, CompiledSpec, Content, Paths};
 use super::error::PlantedError;
-use super::methods::exact_effects;
+use super::methods::patched_effects;
 use super::node::Node;
 use super::suite::model_seed;
 use super::task::{Task, Tier};
 use crate::base::{Progress, Seed, Silent};
+use crate::intervene::Site;
 use crate::stats::{Bootstrap, Estimate, Item, PatchDirection, Statistic, benjamini_hochberg, estimate, sign_flip};
 
 /// What is simulated.
@@ -106,7 +107,9 @@ fn one_model(spec: &CalibrationSpec, strength: f64, seed: &Seed) -> Result<Teste
         pairs: pairs.into_iter().map(|pair| pair.tokens).collect(),
         model: planted.model.clone(),
     };
-    let effects = exact_effects(&task, &Silent)?;
+    let nodes = task.nodes();
+    let sites: Vec<Site> = nodes.iter().map(|node| node.site()).collect();
+    let effects = patched_effects(&task, &sites, &Silent)?;
     let ids: Vec<&str> = task.pairs.iter().map(|pair| pair.id.as_str()).collect();
     let test = |node: &Node, values: &[f64], place: usize| {
         let largest = values.iter().map(|value| value.abs()).fold(0.0, f64::max);
@@ -115,7 +118,7 @@ fn one_model(spec: &CalibrationSpec, strength: f64, seed: &Seed) -> Result<Teste
         (p, population_effect(&planted, *node).get(place).is_some_and(|mean| mean.abs() > ROUNDING))
     };
     let mut tested = [Vec::new(), Vec::new()];
-    for (node, both) in &effects.nodes {
+    for (node, both) in nodes.iter().zip(&effects) {
         for (place, (out, values)) in tested.iter_mut().zip(both).enumerate() {
             out.push(test(node, values, place));
         }

@@ -29,6 +29,7 @@ use super::task::{Scores, Task};
 use crate::base::{Seed, Silent};
 use crate::mediate::attribution::Method as Attribution;
 
+pub(crate) use exact::run as patched_effects;
 pub use exact::{Effects, exact_effects};
 pub use subspace::{Dormant, DormantEffects, dormant_effects};
 
