@@ -80,6 +80,9 @@ pub struct Discover {
     /// The circuit, in EAP-IG's JSON
     #[arg(long, value_name = "JSON")]
     pub circuit: PathBuf,
+    /// Draw its strongest 200 edges, and faithfulness by size
+    #[arg(long, value_name = "SVG")]
+    pub svg: Option<PathBuf>,
     /// The result
     #[arg(long, value_name = "JSON")]
     pub output: PathBuf,

@@ -20,6 +20,7 @@ pub use data::{
     Arm, Canary, EdgeKind, ExampleKind, ExamplePair, ExampleResponse, GraphEdge, GraphNode, Headline, HeadlineRole,
     ReportGraph, RunSummary, SUMMARY_SCHEMA, Target, TargetStatus, TrainingCurve,
 };
+pub use figure::{CircuitEdge, CircuitFigure, FaithfulnessLine, circuit_svg};
 pub use folder::ReportData;
 
 use std::path::PathBuf;

@@ -8,8 +8,9 @@ use counterpath::intervene::path::{PathGraph, PathRunner};
 use counterpath::intervene::{Outcome, TokenPair};
 use counterpath::mediate::attribution::{AttributionSpec, Grid, Method, MetricSign};
 use counterpath::mediate::circuit::{
-    AblationKind, Areas, CircuitEvaluation, CircuitReport, Contrast, DiscoverSpec, Evaluator, Evidence, Ranking, Rule,
-    compare, discover, hold_out, read_circuit, report, sensitivity, write_circuit,
+    AblationKind, Areas, CircuitEvaluation, CircuitFile, CircuitReport, Contrast, DiscoverSpec, Discovery, Evaluator,
+    Evidence, FaithfulnessCurve, Ranking, Rule, compare, discover, hold_out, read_circuit, report, sensitivity,
+    write_circuit,
 };
 use counterpath::mediate::read_pairs;
 use counterpath::model::{LanguageModel, LoadOptions};
@@ -17,6 +18,7 @@ use counterpath::pipeline::mediation::MediationPairs;
 use counterpath::pipeline::population::{Population, Sizes};
 use counterpath::pipeline::recipe::{EvaluateRecipe, MediateRecipe};
 use counterpath::report::terminal::{self, Align};
+use counterpath::report::{CircuitEdge, CircuitFigure, FaithfulnessLine, circuit_svg};
 use counterpath::stats::{Bootstrap, Estimate};
 use serde_json::json;
 
@@ -133,6 +135,9 @@ fn run_discover(args: &Discover, format: Format, progress: &dyn Progress) -> Res
     let (found, file) = discover((&loaded.model, adapter.as_ref()), [&discovery, &evaluation], &spec, &keep, progress)?;
     write_circuit(&args.circuit, &file)?;
     files::write_json(&args.output, &found)?;
+    if let Some(path) = &args.svg {
+        files::write_atomic(path, circuit_svg(&figure(&found, &file)).as_bytes())?;
+    }
     files::remove(&keep)?;
     if format == Format::Json {
         return print_json(&found);
@@ -162,6 +167,46 @@ fn run_discover(args: &Discover, format: Format, progress: &dyn Progress) -> Res
     }
     println!("circuit: {}\nresult: {}", args.circuit.display(), args.output.display());
     Ok(())
+}
+
+/// Edges that a drawing shows at most.
+const DRAWN: usize = 200;
+
+fn figure(found: &Discovery, file: &CircuitFile) -> CircuitFigure {
+    let graph = file.scores.graph;
+    let mut edges: Vec<CircuitEdge> = Vec::new();
+    for edge in file.circuit.edges() {
+        let name = graph.receiver_name(edge.receiver);
+        let input = name.split_once('<').map_or(String::new(), |(_, part)| part.trim_end_matches('>').to_owned());
+        let (from, effect) = (edge.sender.to_string(), file.scores.get(edge));
+        let mut readers: Vec<String> = graph.owners(edge.receiver).iter().map(ToString::to_string).collect();
+        // Of the heads that share keys and values, those that are part of the circuit.
+        let live = file.circuit.senders();
+        let parts = graph.owners(edge.receiver).into_iter().filter(|owner| live.contains(owner));
+        let living: Vec<String> = parts.map(|owner| owner.to_string()).collect();
+        if !living.is_empty() {
+            readers = living;
+        }
+        if readers.is_empty() {
+            readers.push(name);
+        }
+        edges.extend(readers.into_iter().map(|to| CircuitEdge {
+            from: from.clone(),
+            to,
+            input: input.clone(),
+            effect,
+        }));
+    }
+    edges.sort_by(|a, b| b.effect.abs().total_cmp(&a.effect.abs()));
+    edges.truncate(DRAWN);
+    let line = |curve: &FaithfulnessCurve, label: &str| FaithfulnessLine {
+        label: label.to_owned(),
+        points: curve.points.iter().filter_map(|point| Some((point.fraction, point.faithfulness.value?))).collect(),
+    };
+    let labels = ["by signed score", "by absolute score"];
+    let title = format!("{} of {} edges, {}", found.realised, found.decoder_edges, found.attribution.method.name());
+    let lines = found.curves.iter().zip(labels).map(|(curve, label)| line(curve, label));
+    CircuitFigure { title, edges, lines: lines.collect() }
 }
 
 fn print_report(report: &CircuitReport) {

@@ -3,6 +3,7 @@
 //! Colours and dashes come from the page's style sheet by class; values are in `<title>` elements, so that they are
 //! read on hover and by screen readers.
 
+mod circuit;
 mod curves;
 mod forest;
 mod graph;
@@ -10,6 +11,7 @@ mod heat;
 mod layout;
 mod ticks;
 
+pub use circuit::{CircuitEdge, CircuitFigure, FaithfulnessLine, circuit_svg};
 pub(super) use curves::{Curve, Curves};
 pub(super) use forest::{Forest, ForestRow};
 pub(super) use graph::{edge_class, edge_word};
