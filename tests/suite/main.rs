@@ -6,6 +6,7 @@ mod base_types;
 mod causal;
 mod causal_cli;
 mod chat;
+mod circuit_cli;
 mod circuits;
 mod claims;
 mod cli;
