@@ -9,7 +9,7 @@ use counterpath::model::generate::{
     Choice, Completion, GenerateOptions, GenerateRequest, Piece, Sampling, Stop, complete,
 };
 use counterpath::model::needs::{Job, JobKind};
-use counterpath::model::{LanguageModel, NoHooks, Special};
+use counterpath::model::{LanguageModel, NoHooks};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -147,7 +147,7 @@ fn name(id: &Value) -> String {
 
 fn prompt(line: Line, model: &LanguageModel) -> Result<Prompt> {
     let ids = match (line.prompt, line.prompt_ids) {
-        (Some(text), None) => model.tokenizer()?.encode(&text, Special::Default)?.ids,
+        (Some(text), None) => model.tokenizer()?.encode_prompt(&text)?.ids,
         (None, Some(ids)) => ids,
         _ => bail!("prompt {}: give either `prompt` (text) or `prompt_ids` (token ids)", line.id),
     };
