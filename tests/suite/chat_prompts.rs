@@ -130,7 +130,11 @@ fn verbs_ask_within_the_template() {
     let prompt = ["--prompt", "felix sent", "--max-tokens", "3"];
     let framed = done(&[&["complete", "--model", &model, "--chat-template"], prompt.as_slice()].concat());
     let spelt = ["--prompt", "<s> dear boss , felix sent :", "--max-tokens", "3"];
-    assert_eq!(framed, done(&[&["complete", "--model", &model], spelt.as_slice()].concat()));
+    let whole = done(&[&["complete", "--model", &model], spelt.as_slice()].concat());
+    assert!(
+        !framed.trim().is_empty() && whole.trim().strip_prefix(spelt[1]) == Some(framed.trim_end()),
+        "{framed:?} {whole:?}"
+    );
     let record = |name: &str, flags: &[&str]| -> Value {
         let output = path(name);
         done(&[&["evaluate", "--model", &model, "--eval-set", "hiring", "--output", &output], flags].concat());

@@ -50,7 +50,8 @@ pub fn run(args: &Complete, format: Format, progress: &dyn Progress) -> Result<(
         return write(args, &prompts, &completions);
     }
     let mut out = std::io::stdout().lock();
-    if let Some(text) = &args.prompt {
+    // A turn of a conversation is answered, a text goes on.
+    if let Some(text) = args.prompt.as_ref().filter(|_| !args.model.load.chat.chat_template) {
         write!(out, "{text}")?;
     }
     // A terminal that has gone away is noticed once, after the text.
