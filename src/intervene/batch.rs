@@ -31,14 +31,17 @@ struct Read {
 /// The rows that answer one side of a pair: one where both answers are single tokens (or one distribution is read),
 /// else one an answer. Row i of one side belongs to row i of the other.
 pub(crate) fn side_rows(pair: &TokenPair, side: Side, outcome: Outcome) -> Vec<RunRow> {
-    let prompt = &pair.side(side).ids;
+    prompt_rows(&pair.side(side).ids, pair.answers(side), outcome)
+}
+
+/// The rows of any prompt with the contrasted answers behind it.
+pub(crate) fn prompt_rows(prompt: &[u32], [a, b]: [&[u32]; 2], outcome: Outcome) -> Vec<RunRow> {
     let last = prompt.len().saturating_sub(1);
-    let [a, b] = pair.answers(side);
     let weight = |answer: &[u32], sign: f32| match outcome {
         Outcome::LogOddsPerToken => sign / answer.len().max(1) as f32,
         _ => sign,
     };
-    let plain = |reads| RunRow { ids: prompt.clone(), prompt: prompt.len(), reads };
+    let plain = |reads| RunRow { ids: prompt.to_vec(), prompt: prompt.len(), reads };
     let whole = |answer: &[u32], sign: f32| {
         let fed = answer.split_last().map(|(_, fed)| fed).unwrap_or_default();
         let weight = weight(answer, sign);

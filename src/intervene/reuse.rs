@@ -14,13 +14,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use candle_core::{D, Tensor};
 
 use super::batch::{RunBatch, RunRow, side_rows};
-use super::cache::{ActivationCache, SourceRun};
+use super::cache::{ActivationCache, SourceKey, SourceRun, source_runs};
 use super::engine::{Job, NaiveEngine, SweepEngine, check, points};
 use super::error::InterveneError;
+use super::means::Means;
 use super::outcome::Outcome;
 use super::pair::TokenPair;
-use super::plan::{Intervention, Plan, Side};
-use super::site::{Positions, SiteKind};
+use super::places::{Place, places};
+use super::plan::{Plan, Side};
+use super::site::{Site, SiteKind};
 use super::wiring::{Placed, Wiring};
 use crate::base::Progress;
 use crate::model::{HookKind, HookPoint, KeyValueCache, LanguageModel, Prefix, Readout, Span, Start};
@@ -67,11 +69,12 @@ impl SweepEngine for ReuseEngine {
             let naive = NaiveEngine { batch_tokens: self.batch_tokens, cache_bytes: self.cache_bytes };
             return naive.outcomes(model, jobs, outcome, progress);
         }
+        let means = Means::capture(model, jobs, self.batch_tokens)?;
         let mut outcomes = Vec::with_capacity(jobs.len());
         let mut rest = jobs;
         while !rest.is_empty() {
             let (group, later) = rest.split_at(self.group(model, rest, outcome));
-            let plain = PlainRuns::store(model, group, outcome)?;
+            let plain = PlainRuns::store(model, group, outcome, &means)?;
             outcomes.extend(self.patched(model, group, outcome, &plain, progress)?);
             rest = later;
         }
@@ -94,11 +97,12 @@ impl ReuseEngine {
             counted.reused += rows_of(job, outcome).map(|row| (layers * row.ids.len()) as u64).sum::<u64>();
             for plan in job.plans {
                 let rows = side_rows(job.pair, plan.receiver, outcome);
-                let begin = Begin::of(plan, job.pair)?;
+                let begin = Begin::of(plan, job.pair, &rows)?;
                 for row in &rows {
-                    counted.naive += (layers * row.ids.len()) as u64;
-                    counted.reused +=
-                        begin.map_or(0, |begin| (layers - begin.layer) * (row.ids.len() - begin.position)) as u64;
+                    let draws = u64::from(plan.draws());
+                    counted.naive += draws * (layers * row.ids.len()) as u64;
+                    counted.reused += draws
+                        * begin.map_or(0, |begin| (layers - begin.layer) * (row.ids.len() - begin.position)) as u64;
                 }
             }
         }
@@ -113,25 +117,21 @@ impl ReuseEngine {
         plain: &PlainRuns,
         progress: &dyn Progress,
     ) -> Result<Vec<Vec<f64>>, InterveneError> {
-        let mut outcomes: Vec<Vec<f64>> = jobs.iter().map(|job| vec![f64::NAN; job.plans.len()]).collect();
+        let mut outcomes: Vec<Vec<f64>> = jobs.iter().map(|job| vec![0.0; job.plans.len()]).collect();
         let mut work = Vec::new();
         for (number, job) in jobs.iter().enumerate() {
             for (place, plan) in job.plans.iter().enumerate() {
-                match Begin::of(plan, job.pair)? {
-                    Some(begin) => work.push(Run::new((number, place), job.pair, plan, begin, outcome)),
+                let run = Run::new((number, place), job.pair, plan, outcome)?;
+                match run.begin {
+                    Some(_) => work.extend((0..plan.draws()).map(|draw| Run { draw, ..run.clone() })),
                     None => {
-                        let value = plain.outcome((number, plan.receiver));
-                        put(
-                            &mut outcomes,
-                            &Run::new((number, place), job.pair, plan, Begin::default(), outcome),
-                            value,
-                        )?;
+                        put(&mut outcomes, &run, plain.outcome((number, plan.receiver)), 1)?;
                         progress.advance(1);
                     }
                 }
             }
         }
-        work.sort_by_key(|run| (run.begin.layer, run.order, run.tokens()));
+        work.sort_by_key(|run| (run.from(), run.order, run.tokens()));
         let mut rest = work.as_slice();
         while !rest.is_empty() {
             if progress.cancelled() {
@@ -139,9 +139,9 @@ impl ReuseEngine {
             }
             let (batch, later) = rest.split_at(self.fitting(rest));
             for (run, value) in batch.iter().zip(plain.run(model, batch, outcome)?) {
-                put(&mut outcomes, run, value)?;
+                put(&mut outcomes, run, value, run.plan.draws())?;
             }
-            progress.advance(batch.len() as u64);
+            progress.advance(batch.iter().filter(|run| run.draw == 0).count() as u64);
             rest = later;
         }
         Ok(outcomes)
@@ -152,15 +152,14 @@ impl ReuseEngine {
         let architecture = model.architecture();
         let keys = 2 * architecture.n_layers * architecture.n_kv_heads * architecture.head_dim * 4;
         let kept = to_keep(jobs, &points(jobs));
-        let bytes = (keys + ActivationCache::bytes_a_token(model, &kept)).max(1);
-        let budget = self.batch_tokens.max(1).min(self.cache_bytes / bytes);
         let (mut rows, mut longest) = (0, 0);
         let fits = |job: &&Job<'_>| {
             for row in rows_of(job, outcome) {
                 rows += 1;
                 longest = longest.max(row.ids.len());
             }
-            rows * longest <= budget
+            let bytes = (keys + ActivationCache::bytes_a_token(model, &kept, longest)).max(1);
+            rows * longest <= self.batch_tokens.max(1).min(self.cache_bytes / bytes)
         };
         jobs.iter().take_while(fits).count().max(1)
     }
@@ -168,11 +167,11 @@ impl ReuseEngine {
     /// How many of the next runs, all from the same block on, fill a batch.
     fn fitting(&self, runs: &[Run<'_>]) -> usize {
         let (mut rows, mut longest) = (0, 0);
-        let layer = runs.first().map(|run| run.begin.layer);
+        let from = runs.first().map(Run::from);
         let fits = |run: &&Run<'_>| {
             rows += run.rows.len();
             longest = longest.max(run.tokens());
-            Some(run.begin.layer) == layer && rows * longest <= self.batch_tokens
+            Some(run.from()) == from && rows * longest <= self.batch_tokens
         };
         runs.iter().take_while(fits).count().max(1)
     }
@@ -183,75 +182,101 @@ impl ReuseEngine {
 struct Begin {
     layer: usize,
     position: usize,
+    /// Whether it changes embeddings, so that even they are made anew.
+    embeds: bool,
 }
 
 impl Begin {
-    /// `None` where the plan can change nothing.
-    fn of(plan: &Plan, pair: &TokenPair) -> Result<Option<Self>, InterveneError> {
+    /// `None` where the plan can change nothing. `rows` are the receiver's.
+    fn of(plan: &Plan, pair: &TokenPair, rows: &[RunRow]) -> Result<Option<Self>, InterveneError> {
         let mut begin: Option<Self> = None;
         let front = pair.shared_front();
         for (site, intervention) in &plan.cells {
-            let changes = |&(own, donor): &(usize, usize)| {
-                let same = own == donor
-                    && (own < front
-                        || (site.layer == 0
-                            && site.kind == SiteKind::ResidPre
-                            && token(pair, plan.receiver, own) == token(pair, plan.receiver.other(), donor)));
-                *intervention == Intervention::Zero || !same
-            };
-            let mut positions: Vec<usize> =
-                pair.resolve(&site.positions, plan.receiver)?.into_iter().filter(changes).map(|(own, _)| own).collect();
-            if site.positions == Positions::All {
-                // Tokens of an answer that is fed come after the prompt.
-                positions.push(pair.side(plan.receiver).ids.len());
-            }
-            if let Some(position) = positions.into_iter().min() {
-                let earlier = begin.unwrap_or(Self { layer: usize::MAX, position: usize::MAX });
-                begin = Some(Self { layer: site.layer.min(earlier.layer), position: position.min(earlier.position) });
+            for row in rows {
+                let places = places(pair, plan.receiver, (site, intervention), row)?;
+                let aligned = places.sources.iter().flatten().all(|source| source.own == source.donor);
+                let changes = |place: &&Place| {
+                    let same = place.own < front || made_of_one_token(site) && same_token(pair, plan.receiver, **place);
+                    !(intervention.reads_donor() && aligned && place.own == place.donor && same)
+                };
+                if let Some(position) = places.positions.iter().filter(changes).map(|place| place.own).min() {
+                    let earlier = begin.unwrap_or(Self { layer: usize::MAX, position: usize::MAX, embeds: false });
+                    begin = Some(Self {
+                        layer: site.layer.min(earlier.layer),
+                        position: position.min(earlier.position),
+                        embeds: site.kind.is_embedding() || earlier.embeds,
+                    });
+                }
             }
         }
         Ok(begin)
     }
 }
 
-fn token(pair: &TokenPair, side: Side, position: usize) -> Option<u32> {
-    pair.side(side).ids.get(position).copied()
+/// Whether what stands at a position of this site depends on that position's token alone.
+fn made_of_one_token(site: &Site) -> bool {
+    use SiteKind::{Embed, K, PosEmbed, Q, ResidPre, V};
+    site.layer == 0 && matches!(site.kind, Embed | PosEmbed | ResidPre | Q | K | V)
 }
 
-/// One plan on one pair, with its rows.
+fn same_token(pair: &TokenPair, receiver: Side, place: Place) -> bool {
+    let token = |side: Side, position: usize| pair.side(side).ids.get(position);
+    place.own == place.donor && token(receiver, place.own) == token(receiver.other(), place.donor)
+}
+
+/// One plan on one pair and one draw of its noise, with its rows.
+#[derive(Clone)]
 struct Run<'a> {
     job: usize,
     number: usize,
+    draw: u32,
     pair: &'a TokenPair,
     plan: &'a Plan,
     rows: Vec<RunRow>,
-    begin: Begin,
+    begin: Option<Begin>,
     order: Option<HookPoint>,
 }
 
 impl<'a> Run<'a> {
-    fn new((job, number): (usize, usize), pair: &'a TokenPair, plan: &'a Plan, begin: Begin, outcome: Outcome) -> Self {
+    fn new(
+        (job, number): (usize, usize),
+        pair: &'a TokenPair,
+        plan: &'a Plan,
+        outcome: Outcome,
+    ) -> Result<Self, InterveneError> {
         let order = plan.cells.iter().map(|(site, _)| site.hook()).min();
         let rows = side_rows(pair, plan.receiver, outcome);
         // What is read first stands at the prompt's last position.
         let last = pair.side(plan.receiver).ids.len().saturating_sub(1);
-        let begin = Begin { position: begin.position.min(last), ..begin };
-        Self { job, number, pair, plan, rows, begin, order }
+        let begin = Begin::of(plan, pair, &rows)?;
+        let begin = begin.map(|begin| Begin { position: begin.position.min(last), ..begin });
+        Ok(Self { job, number, draw: 0, pair, plan, rows, begin, order })
+    }
+
+    /// The block that it starts before, embeddings before all of them.
+    fn from(&self) -> (bool, usize) {
+        let begin = self.begin.unwrap_or_default();
+        (!begin.embeds, begin.layer)
+    }
+
+    fn position(&self) -> usize {
+        self.begin.unwrap_or_default().position
     }
 
     /// Tokens of its longest row.
     fn tokens(&self) -> usize {
-        self.rows.iter().map(|row| row.ids.len()).max().unwrap_or(0).saturating_sub(self.begin.position)
+        self.rows.iter().map(|row| row.ids.len()).max().unwrap_or(0).saturating_sub(self.position())
     }
 }
 
-fn put(outcomes: &mut [Vec<f64>], run: &Run<'_>, value: f64) -> Result<(), InterveneError> {
+/// Adds one of `draws` outcomes that are averaged.
+fn put(outcomes: &mut [Vec<f64>], run: &Run<'_>, value: f64, draws: u32) -> Result<(), InterveneError> {
     if !value.is_finite() {
         let (pair, plan) = (run.pair.id.clone(), run.plan.to_string());
         return Err(InterveneError::NotFinite { pair, plan, value });
     }
     if let Some(place) = outcomes.get_mut(run.job).and_then(|values| values.get_mut(run.number)) {
-        *place = value;
+        *place += value / f64::from(draws);
     }
     Ok(())
 }
@@ -264,7 +289,7 @@ fn sides_of(job: &Job<'_>) -> BTreeSet<Side> {
 }
 
 fn rows_of(job: &Job<'_>, outcome: Outcome) -> impl Iterator<Item = RunRow> {
-    sides_of(job).into_iter().flat_map(move |side| side_rows(job.pair, side, outcome))
+    source_runs(std::slice::from_ref(job), outcome, &sides_of).into_iter().flat_map(|run| run.rows)
 }
 
 /// What the plain runs keep: what plans read from donors, and the streams that patched runs begin at.
@@ -278,19 +303,12 @@ fn to_keep(jobs: &[Job<'_>], read: &BTreeSet<HookPoint>) -> BTreeSet<HookPoint> 
 struct PlainRuns {
     kept: ActivationCache,
     stored: KeyValueCache,
-    outcomes: BTreeMap<(usize, Side), f64>,
+    outcomes: BTreeMap<SourceKey, f64>,
 }
 
 impl PlainRuns {
-    fn store(model: &LanguageModel, jobs: &[Job<'_>], outcome: Outcome) -> Result<Self, InterveneError> {
-        let runs: Vec<SourceRun> = jobs
-            .iter()
-            .enumerate()
-            .flat_map(|(number, job)| {
-                let run = move |side| SourceRun { key: (number, side), rows: side_rows(job.pair, side, outcome) };
-                sides_of(job).into_iter().map(run)
-            })
-            .collect();
+    fn store(model: &LanguageModel, jobs: &[Job<'_>], outcome: Outcome, means: &Means) -> Result<Self, InterveneError> {
+        let runs: Vec<SourceRun> = source_runs(jobs, outcome, &sides_of);
         let rows = runs.iter().map(|run| run.rows.len()).sum();
         let longest = runs.iter().flat_map(|run| &run.rows).map(|row| row.ids.len()).max().unwrap_or(0);
         let mut stored = model.cache(rows, longest)?;
@@ -303,33 +321,42 @@ impl PlainRuns {
             Some(values) => values.to_vec1::<f32>()?,
             None => Vec::new(),
         };
-        let outcomes = runs.iter().map(|run| run.key).zip(values.into_iter().map(f64::from)).collect();
-        Ok(Self { kept, stored, outcomes })
+        let mut outcomes = BTreeMap::new();
+        for (run, value) in runs.iter().zip(values) {
+            outcomes.extend(run.keys.iter().map(|key| (key.clone(), f64::from(value))));
+        }
+        Ok(Self { kept: kept.with_means(means), stored, outcomes })
     }
 
     /// The outcome of a plain run.
-    fn outcome(&self, key: (usize, Side)) -> f64 {
-        self.outcomes.get(&key).copied().unwrap_or(f64::NAN)
+    fn outcome(&self, (job, side): (usize, Side)) -> f64 {
+        self.outcomes.get(&SourceKey::Side(job, side)).copied().unwrap_or(f64::NAN)
     }
 
     /// Runs a batch of patched runs that begin before the same block.
     fn run(&self, model: &LanguageModel, runs: &[Run<'_>], outcome: Outcome) -> Result<Vec<f64>, InterveneError> {
-        let laid: Vec<(&[RunRow], usize)> = runs.iter().map(|run| (run.rows.as_slice(), run.begin.position)).collect();
+        let laid: Vec<(&[RunRow], usize)> = runs.iter().map(|run| (run.rows.as_slice(), run.position())).collect();
         let batch = RunBatch::starting(&laid, outcome, model.device())?;
-        let mut wiring = Wiring::new(&self.kept, model.architecture(), batch.tokens);
+        let stored = runs.iter().map(Run::position).max().unwrap_or(0);
+        let mut wiring = Wiring::new(&self.kept, model.architecture(), batch.tokens, stored);
         let mut continued = Vec::new();
         for (run, &first_row) in runs.iter().zip(&batch.first_rows) {
-            let Run { job, pair, plan, rows, begin, .. } = run;
-            wiring.add(&Placed { job: *job, pair, plan, rows, first_row, start: begin.position })?;
-            let (first, _) = self.kept.place((*job, plan.receiver)).unwrap_or_default();
+            let Run { job, draw, pair, plan, rows, .. } = run;
+            wiring.add(&Placed { job: *job, draw: *draw, pair, plan, rows, first_row, start: run.position() })?;
+            let (first, _) = self.kept.place(&SourceKey::Side(*job, plan.receiver)).unwrap_or_default();
             continued.extend((0..rows.len()).map(|offset| first + offset));
         }
         let spans = spans(&batch, &continued);
-        let layer = runs.first().map_or(0, |run| run.begin.layer);
-        let resid_btd = self.stream(layer, &spans, batch.tokens)?;
         let mut hooks = wiring.hooks(model.device())?;
         let prefix = Some(Prefix { cache: &self.stored, spans: &spans });
-        let start = Start::Residual { layer, resid_btd: &resid_btd };
+        let resid_btd: Tensor;
+        let start = match runs.first().map_or((true, 0), Run::from) {
+            (false, _) => Start::Tokens(&batch.ids_bt),
+            (true, layer) => {
+                resid_btd = self.stream(layer, &spans, batch.tokens)?;
+                Start::Residual { layer, resid_btd: &resid_btd }
+            }
+        };
         let logits_nv = model.resume(start, prefix, Readout::Rows(&batch.readout), &mut hooks)?;
         let keys: Vec<(usize, Side)> = runs.iter().map(|run| (run.job, run.plan.receiver)).collect();
         let reference = self.kept.log_probs(&keys)?;
