@@ -11,7 +11,7 @@ use super::means::Means;
 use super::outcome::Outcome;
 use super::plan::Side;
 use crate::base::Digest;
-use crate::model::{Architecture, HookKind, HookPoint, Hooks, LanguageModel, Readout, Record};
+use crate::model::{Architecture, HookKind, HookPoint, Hooks, LanguageModel, Record};
 
 /// Activations of plain runs, found by the job's number and the side, and the means that plans read.
 #[derive(Debug, Clone)]
@@ -87,7 +87,7 @@ impl ActivationCache {
         means: &Means,
     ) -> Result<(Self, Option<Tensor>), InterveneError> {
         let capture = Self::capture_by(model, runs, points, outcome, &mut |batch, hooks| {
-            Ok(model.forward(&batch.ids_bt, Readout::Rows(&batch.readout), hooks)?)
+            Ok(model.forward(&batch.ids_bt, batch.readout(), hooks)?)
         });
         let (mut made, outcomes) = capture?;
         made.means = means.clone();
@@ -181,21 +181,15 @@ impl ActivationCache {
         self.first_rows.get(key).map(|&row| (row, self.tokens))
     }
 
-    /// Rows and padded tokens of a captured activation.
-    pub(crate) fn extent(&self, point: HookPoint) -> Result<(usize, usize), InterveneError> {
-        let activation = self
-            .activations
-            .get(&point)
-            .ok_or_else(|| candle_core::Error::Msg(format!("{point} was not captured for this plan")))?;
-        Ok((activation.dim(0)?, activation.dim(1)?))
+    /// A captured activation.
+    pub(crate) fn at(&self, point: HookPoint) -> Result<&Tensor, InterveneError> {
+        let missing = || candle_core::Error::Msg(format!("{point} was not captured for this plan"));
+        Ok(self.activations.get(&point).ok_or_else(missing)?)
     }
 
     /// Unit rows of a point, `[n, w]`; of a pattern elements, `[n, 1]`.
     pub(crate) fn unit_rows(&self, point: HookPoint, at: Vec<u32>) -> Result<Tensor, InterveneError> {
-        let activation = self
-            .activations
-            .get(&point)
-            .ok_or_else(|| candle_core::Error::Msg(format!("{point} was not captured for this plan")))?;
+        let activation = self.at(point)?;
         let width = if point.kind == HookKind::Pattern { 1 } else { activation.dim(D::Minus1)? };
         let at = Tensor::from_slice(&at, at.len(), activation.device())?;
         Ok(activation.reshape(((), width))?.index_select(&at, 0)?)

@@ -194,7 +194,7 @@ fn run_batch(
 ) -> Result<Vec<f64>, InterveneError> {
     let rows: Vec<&[RunRow]> = runs.iter().map(|run| run.rows.as_slice()).collect();
     let batch = RunBatch::new(&rows, outcome, model.device())?;
-    let mut wiring = Wiring::new(cache, model.architecture(), batch.tokens, 0);
+    let mut wiring = Wiring::new(cache, model.architecture(), &batch, 0);
     for (run, &first_row) in runs.iter().zip(&batch.first_rows) {
         let Run { job, draw, pair, plan, rows, .. } = run;
         wiring.add(&Placed { job: *job, draw: *draw, pair, plan, rows, first_row, start: 0 })?;

@@ -60,7 +60,7 @@ pub fn joint_outcomes(
     let rows: Vec<Vec<RunRow>> = pairs.iter().map(|pair| side_rows(pair, receiver, outcome)).collect();
     let twice: Vec<&[RunRow]> = rows.iter().chain(&rows).map(Vec::as_slice).collect();
     let batch = RunBatch::new(&twice, outcome, model.device())?;
-    let mut wiring = Wiring::new(&cache, model.architecture(), batch.tokens, 0);
+    let mut wiring = Wiring::new(&cache, model.architecture(), &batch, 0);
     let patched = batch.first_rows.iter().skip(pairs.len());
     for (job, ((&pair, rows), &first_row)) in pairs.iter().zip(&rows).zip(patched).enumerate() {
         wiring.add(&Placed { job, draw: 0, pair, plan: &plan, rows, first_row, start: 0 })?;

@@ -9,7 +9,9 @@
 
 mod align;
 mod batch;
+mod begin;
 mod cache;
+mod cost;
 mod engine;
 mod error;
 mod intervention;
@@ -20,6 +22,7 @@ mod outcome;
 mod pair;
 mod patch;
 mod places;
+mod plain;
 mod plan;
 mod reuse;
 mod site;
@@ -30,6 +33,7 @@ mod wiring;
 
 pub use align::Alignment;
 pub use cache::ActivationCache;
+pub use cost::Operations;
 pub use engine::{Job, NaiveEngine, SweepEngine};
 pub use error::InterveneError;
 pub use intervention::Intervention;
@@ -39,7 +43,7 @@ pub use outcome::Outcome;
 pub use pair::{CHANGED, LAST, Orientation, TokenPair};
 pub use patch::{PatchHooks, Replacement, View};
 pub use plan::{Plan, Side};
-pub use reuse::{Operations, ReuseEngine};
+pub use reuse::ReuseEngine;
 pub use site::{Part, Positions, Site, SiteKind};
 pub use source::{Direction, NamedPrompt, Reference};
 pub use subspace::Subspace;

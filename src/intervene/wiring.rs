@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use candle_core::{Device, Tensor};
 
-use super::batch::RunRow;
+use super::batch::{RunBatch, RunRow};
 use super::cache::{ActivationCache, SourceKey};
 use super::error::InterveneError;
 use super::intervention::Intervention;
@@ -45,6 +45,8 @@ pub(crate) struct Wiring<'a> {
     architecture: &'a Architecture,
     /// Tokens of a padded row of the batch.
     tokens: usize,
+    /// The first token of each row, counted through the pass.
+    first_tokens: &'a [usize],
     /// Stored positions before the batch's own in the columns of a pattern.
     stored: usize,
     edits: BTreeMap<(HookPoint, View, Kind), Edit>,
@@ -94,10 +96,11 @@ impl<'a> Wiring<'a> {
     pub(crate) fn new(
         cache: &'a ActivationCache,
         architecture: &'a Architecture,
-        tokens: usize,
+        batch: &'a RunBatch,
         stored: usize,
     ) -> Self {
-        Self { cache, architecture, tokens, stored, edits: BTreeMap::new() }
+        let RunBatch { tokens, first_tokens, .. } = batch;
+        Self { cache, architecture, tokens: *tokens, first_tokens, stored, edits: BTreeMap::new() }
     }
 
     /// Adds one patched run.
@@ -159,11 +162,23 @@ impl<'a> Wiring<'a> {
         Ok(hooks)
     }
 
+    /// The unit row of a head at a position of a run whose rows are padded to `tokens`.
     fn unit(&self, site: &Site, row: usize, tokens: usize, position: usize, head: usize) -> usize {
         let heads = site.kind.heads(self.architecture).unwrap_or(1);
         match site.kind {
             SiteKind::Pattern => (row * heads + head) * tokens + position,
             _ => (row * tokens + position) * heads + head,
+        }
+    }
+
+    /// The same of the batch's own rows.
+    fn own_unit(&self, site: &Site, row: usize, position: usize, head: usize) -> usize {
+        match site.kind {
+            SiteKind::Pattern => self.unit(site, row, self.tokens, position, head),
+            _ => {
+                let heads = site.kind.heads(self.architecture).unwrap_or(1);
+                (self.first_tokens.get(row).copied().unwrap_or_default() + position) * heads + head
+            }
         }
     }
 
@@ -198,7 +213,7 @@ impl<'a> Wiring<'a> {
         (place, head): (Place, usize),
     ) -> Result<(), InterveneError> {
         let Some(own) = place.own.checked_sub(run.start) else { return Ok(()) };
-        let unit = self.unit(site, run.first_row + offset, self.tokens, own, head);
+        let unit = self.own_unit(site, run.first_row + offset, own, head);
         let donor = match (self.donor(run, intervention)?, intervention) {
             (Some((first, tokens)), _) => self.unit(site, first + offset, tokens, place.donor, head),
             (None, Intervention::PositionalMean { reference }) => {
@@ -242,7 +257,7 @@ impl<'a> Wiring<'a> {
     ) -> Result<(), InterveneError> {
         let Some(own) = place.own.checked_sub(run.start) else { return Ok(()) };
         let columns = self.stored + self.tokens;
-        let unit = self.unit(site, run.first_row + offset, self.tokens, own, head) * columns;
+        let unit = self.own_unit(site, run.first_row + offset, own, head) * columns;
         let (first, tokens) = match (self.donor(run, intervention)?, intervention) {
             (Some((first, tokens)), _) => (first + offset, tokens),
             (None, Intervention::PositionalMean { reference }) => {

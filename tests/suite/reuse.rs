@@ -196,11 +196,22 @@ fn what_can_change_nothing_is_not_run_and_the_rest_is_a_fraction() {
         let jobs = [Job { pair: &pair, plans }];
         ReuseEngine::default().operations(&model, &jobs, Outcome::Contrast).expect("operations")
     };
-    // Two plain runs of two blocks and eight positions, and nothing else: the prompts are the same before token 3, and
-    // so are the embeddings behind it.
+    // A token meets 512 weights before the heads of a block and 1408 behind them; the two heads' products with 36 keys
+    // take 2·16·36. The last block runs on behind its heads at one position, and two logits take 16 weights each.
+    let (before, behind, keys) = (512, 1408, 32);
+    let plain = 8 * (before + behind) + keys * 36 + 8 * before + keys * 36 + behind + 32;
+    let full = 2 * (8 * (before + behind) + keys * 36) + 40 * 16;
+    // The prompts are the same before token 3, and so are the embeddings behind it.
     let idle = cost(&[at(0, 0), at(1, 2), at(0, 5)]);
-    assert_eq!((idle.reused, idle.naive), (2 * 16, 3 * 16));
+    assert_eq!((idle.reused, idle.naive), (2 * plain, 3 * full));
     // Block 1 alone from position 5, both blocks from position 3.
+    let late = 3 * before + keys * (36 - 15) + behind + 32;
+    let early = 5 * (2 * before + behind) + 2 * keys * (36 - 6) + behind + 32;
     let busy = cost(&[at(1, 5), at(0, 3)]);
-    assert_eq!((busy.reused, busy.naive), (2 * 16 + 3 + 10, 2 * 16));
+    assert_eq!((busy.reused, busy.naive), (2 * plain + late + early, 2 * full));
+    // Behind the heads of the first block, and behind the last block.
+    let heads = cost(&[Plan::interchange(Side::Factual, &[Site::of_head(0, 1)])]);
+    assert_eq!(heads.reused, 2 * plain + 5 * (behind + before) + keys * (36 - 6) + behind + 32);
+    let end = cost(&[Plan::interchange(Side::Factual, &[Site::at_slot(SiteKind::ResidPost, 1, "last")])]);
+    assert_eq!(end.reused, 2 * plain + 32);
 }

@@ -6,7 +6,7 @@ use counterpath::intervene::{
     Direction, Intervention, Job, NaiveEngine, NamedPrompt, NoisePlace, Outcome, Part, Plan, Positions, Reference,
     Side, Site, SiteKind, Subspace, SweepEngine, TokenPair, noise, subject_deviation,
 };
-use counterpath::model::{HookKind, HookPoint, LanguageModel, LoadOptions, Readout, Record, TokenizedPrompt};
+use counterpath::model::{HookKind, HookPoint, LanguageModel, LoadOptions, QkNorm, Readout, Record, TokenizedPrompt};
 
 use super::shared::shared_dir;
 use super::tiny::tiny_model;
@@ -62,7 +62,10 @@ fn identities(model: &LanguageModel, name: &str) {
             let halves = [Site::of_neurons(layer, 0..half), Site::of_neurons(layer, half..whole)];
             same(model, name, &halves, &[all(MlpPost, layer)], true);
         }
-        // A key/value head serves its group of query heads and no other.
+        // A key/value head serves its group of query heads and no other, unless a norm runs over all heads at once.
+        if architecture.qk_norm == Some(QkNorm::Whole) {
+            continue;
+        }
         let readers = architecture.n_heads / architecture.n_kv_heads;
         let group: Vec<Site> = (0..readers).map(|head| Site::of_head(layer, head)).collect();
         let mut parts: Vec<Site> = (0..readers).map(|head| all(Q, layer).with_head(head)).collect();
