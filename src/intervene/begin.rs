@@ -32,7 +32,7 @@ impl From {
 
     /// Whether it is the heads' outputs of a block.
     pub fn at_heads(self) -> bool {
-        self.0 > 0 && self.0 % 2 == 0
+        self.0 > 0 && self.0.is_multiple_of(2)
     }
 
     /// The last place that a pass can go on from and still meets the site.
