@@ -23,7 +23,7 @@ use super::text::TextTokenizer;
 use super::weights::{self, Weights};
 use crate::base::Digest;
 use crate::base::digest::Hasher;
-use crate::ops::{PackedWeight, Span, WeightLayout};
+use crate::ops::{PackedWeight, Span, Stand, WeightLayout};
 
 /// Where and as what weights are held.
 #[derive(Debug, Clone)]
@@ -153,9 +153,29 @@ impl LanguageModel {
         self.shared.tokenizer.as_ref().ok_or(ModelError::NoTokenizer)
     }
 
+    /// This model with its prompts as turns of a conversation, by the checkpoint's own chat template, behind a message
+    /// of the system where one is given. Weights are shared.
+    pub fn with_chat_frame(&self, system: Option<&str>) -> Result<Self, ModelError> {
+        let Shared { architecture, layout, tensors, packed, digest, .. } = self.shared.as_ref();
+        let shared = Shared {
+            architecture: architecture.clone(),
+            layout: layout.clone(),
+            tensors: tensors.clone(),
+            packed: packed.clone(),
+            tokenizer: Some(self.tokenizer()?.with_chat_frame(system)?),
+            digest: digest.clone(),
+        };
+        Ok(Self { shared: Arc::new(shared), decoder: self.decoder.clone() })
+    }
+
     /// Where the weights are.
     pub fn device(&self) -> &Device {
         self.decoder.device()
+    }
+
+    /// The type that a pass computes in.
+    pub fn dtype(&self) -> DType {
+        self.decoder.dtype()
     }
 
     /// The digest of architecture and weights as they were when the model was made, adapters left out.
@@ -217,7 +237,11 @@ impl LanguageModel {
         hooks: &mut dyn Hooks,
     ) -> Result<Tensor, ModelError> {
         cache.check_append(spans)?;
-        let pass = Pass { start: Start::Tokens(ids_bt), prefix: Some(Prefix { cache, spans }), keep: Keep::Stored };
+        let pass = Pass {
+            start: Start::Tokens(ids_bt),
+            prefix: Some(Prefix { cache, spans, stand: Stand::Below }),
+            keep: Keep::Stored,
+        };
         let logits = self.run(pass, readout, hooks)?;
         cache.appended(spans);
         Ok(logits)
@@ -232,7 +256,7 @@ impl LanguageModel {
         readout: Readout<'_>,
         hooks: &mut dyn Hooks,
     ) -> Result<Tensor, ModelError> {
-        if let Some(Prefix { cache, spans }) = prefix {
+        if let Some(Prefix { cache, spans, .. }) = prefix {
             cache.check(spans)?;
         }
         self.run(Pass { start, prefix, keep: Keep::Nothing }, readout, hooks)
@@ -242,7 +266,7 @@ impl LanguageModel {
         let limit = self.architecture().max_positions;
         let (batch, tokens) = match pass.start {
             Start::Tokens(ids_bt) => ids_bt.dims2()?,
-            Start::Residual { layer, resid_btd } => {
+            Start::Residual { layer, resid_btd } | Start::Heads { layer, resid_btd, .. } => {
                 let (batch, tokens, width) = resid_btd.dims3()?;
                 let (layers, d_model) = (self.architecture().n_layers, self.architecture().d_model);
                 if layer > layers || width != d_model {
@@ -255,8 +279,17 @@ impl LanguageModel {
         };
         let end = match pass.prefix {
             None => tokens,
-            Some(prefix) if prefix.spans.len() != batch => {
+            Some(prefix) if prefix.stand == Stand::Below && prefix.spans.len() != batch => {
                 return Err(ModelError::Request(format!("{} spans for {batch} rows", prefix.spans.len())));
+            }
+            Some(prefix)
+                if prefix.stand == Stand::Behind
+                    && (batch, tokens) != (1, prefix.spans.iter().map(|span| span.tokens).sum()) =>
+            {
+                let rows = prefix.spans.len();
+                return Err(ModelError::Request(format!(
+                    "{rows} rows that stand behind each other in [{batch}, {tokens}]"
+                )));
             }
             Some(prefix) => prefix.spans.iter().map(|span| span.start + span.tokens).max().unwrap_or(0),
         };

@@ -42,7 +42,7 @@ mod text_stream;
 mod tokenizer;
 mod weights;
 
-pub use crate::ops::Span;
+pub use crate::ops::{Span, Stand};
 pub use adapter::{Adapter, LoraSpec, TargetModules};
 pub use architecture::{Architecture, BlockPlan, Dimension, Experts, NormKind, QkNorm};
 pub use bank::AdapterBank;
@@ -54,7 +54,7 @@ pub use hook::{HookKind, HookPoint, Hooks, NoHooks, Record, UnknownHookPoint};
 pub use language_model::{LanguageModel, LinearModule, LoadOptions};
 pub use merge::Merged;
 pub use rotary::{DynamicRotary, LongRotary, Rotary};
-pub use score::{Score, ScoreRequest, TokenizedPrompt, score_with_adapters, split_tokens, tokenize_prompt};
+pub use score::{Score, ScoreRequest, TokenizedPrompt, score_with_adapters, split_text, split_tokens, tokenize_prompt};
 pub use stream_maps::{Part, StreamMaps};
 pub use targets::{AnswerRows, Row, answer_loglikelihoods, target_logprobs};
 pub use text::{Encoded, Special, TextTokenizer};

@@ -12,7 +12,7 @@ use crate::base::Progress;
 use crate::intervene::batch::{RunBatch, RunRow, side_rows};
 use crate::intervene::engine::check_pairs;
 use crate::intervene::{InterveneError, Outcome, Side, TokenPair};
-use crate::model::{HookPoint, LanguageModel, Readout, Record, StreamMaps};
+use crate::model::{HookPoint, LanguageModel, Record, StreamMaps};
 
 /// Runs circuits of one model. Holds its heads' maps, made once.
 pub struct PathRunner<'a> {
@@ -111,7 +111,7 @@ impl<'a> PathRunner<'a> {
                 let rows = side_rows(pair, receiver.other(), outcome);
                 let batch = RunBatch::new(&[rows.as_slice()], outcome, self.model.device())?;
                 let mut record = Record::new(sender_points(self.graph));
-                self.model.forward(&batch.ids_bt, Readout::Rows(&batch.readout), &mut record)?;
+                self.model.forward(&batch.ids_bt, batch.readout(), &mut record)?;
                 Donor::Runs(record.take())
             }
         })
@@ -120,7 +120,7 @@ impl<'a> PathRunner<'a> {
     /// Plain log-probabilities of the receiver.
     fn reference(&self, rows: &[RunRow], outcome: Outcome) -> Result<Tensor, InterveneError> {
         let batch = RunBatch::new(&[rows], outcome, self.model.device())?;
-        let logits_nv = self.model.forward(&batch.ids_bt, Readout::Rows(&batch.readout), &mut crate::model::NoHooks)?;
+        let logits_nv = self.model.forward(&batch.ids_bt, batch.readout(), &mut crate::model::NoHooks)?;
         RunBatch::distributions(&logits_nv)
     }
 

@@ -7,7 +7,9 @@ use candle_core::Tensor;
 use super::spec::AttributionSpec;
 use crate::intervene::{InterveneError, Outcome, RunBatch, RunRow, Side, TokenPair, check_pairs, side_rows};
 use crate::mediate::MediateError;
-use crate::model::{HookPoint, Hooks, KeyValueCache, LanguageModel, NoHooks, Prefix, Readout, Record, Span, Start};
+use crate::model::{
+    HookPoint, Hooks, KeyValueCache, LanguageModel, NoHooks, Prefix, Readout, Record, Span, Stand, Start,
+};
 
 /// Pairs of one batch, their rows, and their plain runs' activations.
 pub(super) struct Ready {
@@ -76,8 +78,8 @@ fn pass(
     batch: &RunBatch,
     hooks: &mut dyn Hooks,
 ) -> Result<Tensor, MediateError> {
-    let prefix = stored.map(|(cache, spans)| Prefix { cache, spans });
-    Ok(model.resume(Start::Tokens(&batch.ids_bt), prefix, Readout::Rows(&batch.readout), hooks)?)
+    let prefix = stored.map(|(cache, spans)| Prefix { cache, spans, stand: Stand::Below });
+    Ok(model.resume(Start::Tokens(&batch.ids_bt), prefix, batch.readout(), hooks)?)
 }
 
 /// How many of the next pairs fill a batch.
@@ -111,7 +113,7 @@ impl Ready {
         };
         let batch = |rows: &[Vec<RunRow>]| {
             let runs: Vec<_> = rows.iter().map(|rows| (rows.as_slice(), front)).collect();
-            RunBatch::starting(&runs, spec.outcome, model.device())
+            RunBatch::starting(&runs, spec.outcome, Stand::Below, model.device())
         };
         let pair_of_row = clean_rows.iter().enumerate().flat_map(|(pair, rows)| rows.iter().map(move |_| pair));
         let pair_of_row = pair_of_row.collect();

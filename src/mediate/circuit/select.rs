@@ -143,8 +143,8 @@ fn inputs(graph: PathGraph, sender: Sender) -> Vec<Receiver> {
     }
 }
 
-/// A random circuit that leads from the input to the logits, of about `edges` edges after pruning (never more): random
-/// scores, taken greedily.
+/// A random circuit that leads from the input to the logits, of `edges` edges after pruning (a few less where its parts
+/// have no more between them): random scores, taken greedily.
 pub fn random_circuit(graph: PathGraph, edges: usize, seed: Seed) -> Circuit {
     let mut scores = EdgeScores::zero(graph);
     let mut rng = seed.rng();
@@ -164,7 +164,25 @@ pub fn random_circuit(graph: PathGraph, edges: usize, seed: Seed) -> Circuit {
             high = middle;
         }
     }
-    best
+    filled(best, edges, seed.fork("fill"))
+}
+
+/// The circuit with random edges between the parts that it has, up to a number of edges.
+fn filled(mut circuit: Circuit, edges: usize, seed: Seed) -> Circuit {
+    let graph = circuit.graph();
+    let mut alive = circuit.senders();
+    alive.insert(Sender::Input);
+    let between = |edge: &Edge| {
+        let owners = graph.owners(edge.receiver);
+        alive.contains(&edge.sender) && (owners.is_empty() || owners.iter().any(|owner| alive.contains(owner)))
+    };
+    for edge in random_outside(&circuit, graph.edge_count(), seed).into_iter().filter(between) {
+        if circuit.len() >= edges {
+            break;
+        }
+        circuit = circuit.with(edge);
+    }
+    circuit
 }
 
 /// Random edges outside a circuit.
@@ -227,7 +245,7 @@ mod tests {
         let whole = graph().edge_count();
         for seed in 0..5 {
             let circuit = random_circuit(graph(), 8, Seed::new(seed));
-            assert!((6..=8).contains(&circuit.len()), "{}", circuit.len());
+            assert!((7..=8).contains(&circuit.len()), "{}", circuit.len());
             assert_eq!(circuit.pruned(), circuit);
         }
         assert_ne!(random_circuit(graph(), 8, Seed::new(1)), random_circuit(graph(), 8, Seed::new(2)));
