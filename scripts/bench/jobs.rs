@@ -63,25 +63,19 @@ struct Args {
     /// qv or all-linear
     #[arg(long, default_value = "qv")]
     targets: String,
-    /// The peers' `inputs.json` and `scores.safetensors` of `attribution`
-    #[arg(long)]
-    golden: Option<PathBuf>,
-    /// Tokens of a batch of `attribution`
-    #[arg(long, default_value_t = 256)]
-    batch_tokens: usize,
-    /// Scores of edges in place of nodes
+    /// Scores of edges in place of nodes (`attribution`)
     #[arg(long)]
     edges: bool,
     /// New tokens of `generate`
     #[arg(long, default_value_t = 64)]
     tokens: usize,
-    /// What patch_sweep.py wrote for this model with `--impl hooks --golden`: the pairs, and the outcomes to meet
+    /// What patch_sweep.py or attribution.py wrote for this model with `--impl hooks --golden`: pairs, and what to meet
     #[arg(long)]
     golden: Option<PathBuf>,
     /// resid or z
     #[arg(long, default_value = "resid")]
     sites: String,
-    /// Tokens of one batch of a sweep
+    /// Tokens of one batch of `sweep` and `attribution`
     #[arg(long, default_value_t = 4096)]
     batch_tokens: usize,
     #[arg(long, default_value_t = 3)]
