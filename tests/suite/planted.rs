@@ -84,7 +84,7 @@ fn the_generator_is_frozen() {
     assert_eq!(found, FROZEN);
 }
 
-const FROZEN: &str = "";
+const FROZEN: &str = "a1.h3 a2.h0 a1.h0 a0.h3 a0.h0 a1.h1 a2.h3 a2.h2 a1.h2 a0.h2 a0.h1 a2.h1 [2, 1, 1] [0, 13, 5, 18, 16, 1, 1, 2] 0.400080706 0.248073";
 
 fn small() -> SuiteSpec {
     SuiteSpec { models: 6, pairs: 16, tiers: vec![Tier::Compiled], ..SuiteSpec::default() }
