@@ -300,7 +300,7 @@ fn run_compare(args: &Compare, format: Format, progress: &dyn Progress) -> Resul
         ..Default::default()
     };
     let against = args.against.as_deref().unwrap_or(&args.model.model);
-    let after = load_parts(against, args.against_adapter.as_deref(), &options, progress)?;
+    let after = load_parts(against, args.against_adapter.as_deref(), &args.model.load.chat, &options, progress)?;
     let runners = [PathRunner::new(&before.model)?, PathRunner::new(&after.model)?];
     let [first, second] = &runners;
     let file = read_circuit(&args.circuit, first.graph())?;
