@@ -128,7 +128,9 @@ fn the_planted_circuit_is_judged_better_than_random_ones() {
     let circuit = alive(&model, live);
     let good = judge(&evaluator, &circuit, &spec).expect("judged");
     let passed = |name: &str| good.tests.iter().find(|test| test.name == name).expect("test").passed;
-    assert!(passed("sufficiency") && passed("partial_necessity"), "{:?}", good.tests);
+    // Necessity is another matter: cutting random edges may move the model further than cutting all that it uses.
+    assert!(passed("sufficiency") && passed("equivalence"), "{:?}", good.tests);
+    assert_eq!(good.tests.len(), 4);
     assert_eq!(good.random.p_value, 1.0 / 41.0, "{:?}", good.random);
     assert!(good.random.edges.iter().all(|edges| *edges <= circuit.len()));
     assert_eq!(good.minimality.len(), 6);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::circuit::Circuit;
+use super::edges::Circuit;
 use super::evaluate::{CircuitEvaluation, Evaluator};
 use crate::mediate::MediateError;
 use crate::stats::{Bootstrap, Estimate, Item, Statistic, estimate, sign_flip};

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::circuit::Circuit;
 use super::confirm::{ConfirmSpec, Confirmed, confirm};
 use super::curve::{FRACTIONS, FaithfulnessCurve, faithfulness_curve};
+use super::edges::Circuit;
 use super::evaluate::{CircuitEvaluation, Completeness, EdgeEffect, Evaluator};
 use super::file::CircuitFile;
 use super::judge::{JudgeSpec, Judgement, judge};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::circuit::Circuit;
+use super::edges::Circuit;
 use crate::base::seed::shuffle;
 use crate::base::{Progress, Seed};
 use crate::intervene::path::{Ablation, Edge, EdgeMask, PathRunner};

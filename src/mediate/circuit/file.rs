@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::circuit::Circuit;
+use super::edges::Circuit;
 use crate::base::{FileError, files};
 use crate::intervene::path::{Edge, PathGraph, Receiver};
 use crate::mediate::MediateError;

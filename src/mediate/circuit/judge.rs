@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::circuit::Circuit;
+use super::edges::Circuit;
 use super::evaluate::{Evaluator, Metrics};
 use super::hypothesis::{HypothesisTest, equivalence_share, independence, share_below};
 use super::select::{random_circuit, random_outside};

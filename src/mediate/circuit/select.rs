@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 use rand::RngCore;
 use serde::{Deserialize, Serialize};
 
-use super::circuit::Circuit;
+use super::edges::Circuit;
 use crate::base::Seed;
 use crate::base::seed::{normal, shuffle};
 use crate::intervene::path::{Edge, PathGraph, Receiver, Sender};
