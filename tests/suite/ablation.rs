@@ -182,6 +182,7 @@ impl Progress for StopAfter {
         });
     }
     fn finish(&self) {}
+    fn note(&self, _: &str) {}
     fn cancelled(&self) -> bool {
         self.0.load(std::sync::atomic::Ordering::SeqCst) == 0
     }
