@@ -116,12 +116,11 @@ pub fn ablation_operations(
     Ok(counted)
 }
 
+/// Cells and plans, pair by pair.
+type Prepared = (Vec<Vec<Cell>>, Vec<Vec<Plan>>);
+
 /// The cells of each pair, and their plans behind the plain ones.
-fn prepared(
-    shared: &Shared<'_>,
-    part: &[TokenPair],
-    architecture: &Architecture,
-) -> Result<(Vec<Vec<Cell>>, Vec<Vec<Plan>>), MediateError> {
+fn prepared(shared: &Shared<'_>, part: &[TokenPair], architecture: &Architecture) -> Result<Prepared, MediateError> {
     let cells: Vec<Vec<Cell>> =
         part.iter().map(|pair| shared.cells(pair, architecture)).collect::<Result<_, MediateError>>()?;
     let plans = cells.iter().map(|cells| {
