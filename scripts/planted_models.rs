@@ -6,7 +6,7 @@
 //!
 //! Each folder gets `config.json`, `model.safetensors` and `planted.json`: the training's spec, what the losses came to
 //! and the acceptance record. A model that is not accepted is not written, and the program ends with an error. Same
-//! seed, same processor features: same bytes. A name after the folder trains that model alone.
+//! seed, same processor features, same version of the passes: same bytes. A name after the folder trains that model alone.
 
 use std::path::PathBuf;
 use std::time::Instant;
