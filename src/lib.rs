@@ -11,6 +11,7 @@
 pub mod base;
 pub mod causal;
 pub mod compare;
+pub mod direction;
 pub mod intervene;
 pub mod mediate;
 pub mod model;
