@@ -32,11 +32,11 @@ pub fn to_tensor(matrix: &Matrix, device: &Device) -> candle_core::Result<Tensor
 
 /// An orthonormal basis `[w, r]` of what the columns of `[w, k]` span, strongest direction first; r may be 0.
 pub fn span(columns_wk: &Matrix) -> Matrix {
-    span_of(columns_wk, columns_wk.ncols())
+    span_above(columns_wk, ABSENT)
 }
 
-/// The same, of at most `most` directions.
-pub fn span_of(columns_wk: &Matrix, most: usize) -> Matrix {
+/// The same, without directions whose singular value is below `least` times the largest.
+pub fn span_above(columns_wk: &Matrix, least: f64) -> Matrix {
     let empty = || Matrix::zeros(columns_wk.nrows(), 0);
     if columns_wk.ncols() == 0 {
         return empty();
@@ -46,7 +46,7 @@ pub fn span_of(columns_wk: &Matrix, most: usize) -> Matrix {
     let mut order: Vec<(usize, f64)> = svd.singular_values.iter().copied().enumerate().collect();
     order.sort_by(|a, b| b.1.total_cmp(&a.1));
     let largest = order.first().map_or(0.0, |(_, value)| *value);
-    let kept = order.iter().take(most).filter(|(_, value)| *value > ABSENT * largest);
+    let kept = order.iter().filter(|(_, value)| *value > least * largest);
     let columns: Vec<Vector> = kept.map(|(index, _)| left.column(*index).into_owned()).collect();
     if columns.is_empty() { empty() } else { Matrix::from_columns(&columns) }
 }
@@ -103,16 +103,15 @@ pub fn roots(covariance_ww: &Matrix) -> (Matrix, Matrix) {
     (power(&f64::sqrt), power(&|value| 1.0 / value.sqrt()))
 }
 
-/// The fewest eigenvectors of a symmetric positive matrix `[w, w]` that hold `energy` of its trace, as a basis
-/// `[w, r]`, strongest first.
-pub fn leading(gram_ww: &Matrix, energy: f64) -> Matrix {
+/// The fewest eigenvectors of a symmetric positive matrix `[w, w]` that hold `energy` of its trace, at most `most`, as
+/// a basis `[w, r]`, strongest first.
+pub fn leading(gram_ww: &Matrix, energy: f64, most: usize) -> Matrix {
     let eigen = SymmetricEigen::new(gram_ww.clone());
     let mut order: Vec<(usize, f64)> = eigen.eigenvalues.iter().map(|value| value.max(0.0)).enumerate().collect();
     order.sort_by(|a, b| b.1.total_cmp(&a.1));
     let total: f64 = order.iter().map(|(_, value)| value).sum();
-    let mut held = 0.0;
-    let mut columns = Vec::new();
-    for (index, value) in order {
+    let (mut held, mut columns) = (0.0, Vec::new());
+    for (index, value) in order.into_iter().take(most) {
         if held >= energy * total || value <= 0.0 {
             break;
         }
@@ -154,7 +153,7 @@ mod tests {
         let (half, inverse) = roots(&covariance);
         assert!((&half * &half - &covariance).amax() < 1e-10);
         assert!((&half * &inverse - &basis * basis.transpose()).amax() < 1e-9, "the projector on its range");
-        assert_eq!(leading(&covariance, 0.9).ncols(), 2);
+        assert_eq!(leading(&covariance, 0.9, 6).ncols(), 2);
     }
 
     #[test]
