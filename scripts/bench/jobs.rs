@@ -68,6 +68,10 @@ struct Args {
 
 fn main() -> Result<()> {
     process::prepare();
+    process::in_pool(work)?
+}
+
+fn work() -> Result<()> {
     let args = Args::parse();
     if args.job == "make" {
         return random_model::write(&args.shape, &args.dtype, args.output.as_deref().context("make needs --output")?);

@@ -19,7 +19,8 @@ pub fn run() -> ExitCode {
     let cli = args::Cli::parse();
     let verbosity = if cli.quiet { progress::Verbosity::Quiet } else { progress::Verbosity::Normal };
     let terminal = progress::Terminal::new(verbosity);
-    let outcome = progress::watch_interrupt().and_then(|()| verbs::dispatch(&cli, &terminal));
+    let work = || progress::watch_interrupt().and_then(|()| verbs::dispatch(&cli, &terminal));
+    let outcome = process::in_pool(work).map_err(anyhow::Error::from).flatten();
     counterpath::base::Progress::finish(&terminal);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

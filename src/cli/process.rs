@@ -18,3 +18,13 @@ pub fn prepare() {
         unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
     }
 }
+
+/// Stack of each worker; backward walks the graph by recursion, to the depth of all layers.
+const STACK: usize = 64 << 20;
+
+/// Runs the job as one of rayon's workers. A product that is asked for from outside of the pool wakes a worker, puts
+/// the caller to sleep and wakes it again, which costs a tenth of a pass of hundreds of products.
+pub fn in_pool<T: Send>(job: impl FnOnce() -> T + Send) -> Result<T, rayon::ThreadPoolBuildError> {
+    rayon::ThreadPoolBuilder::new().stack_size(STACK).build_global()?;
+    Ok(rayon::scope(|_| job()))
+}

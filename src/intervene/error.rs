@@ -101,6 +101,16 @@ pub enum InterveneError {
         /// The value.
         value: f64,
     },
+    /// Rows that are no orthonormal basis of a subspace.
+    #[error("a basis of {dimensions} rows and {width} columns: {message}")]
+    Basis {
+        /// Its rows.
+        dimensions: usize,
+        /// Its columns.
+        width: usize,
+        /// What is wrong, and what to change.
+        message: String,
+    },
     /// The model refused or failed.
     #[error(transparent)]
     Model(#[from] ModelError),

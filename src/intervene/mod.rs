@@ -19,6 +19,7 @@ mod patch;
 mod plan;
 mod reuse;
 mod site;
+mod subspace;
 mod wiring;
 
 pub use align::Alignment;
@@ -32,3 +33,4 @@ pub use patch::{PatchHooks, Replacement};
 pub use plan::{Intervention, Plan, Side};
 pub use reuse::{Operations, ReuseEngine};
 pub use site::{Positions, Site, SiteKind};
+pub use subspace::Subspace;

@@ -10,7 +10,7 @@ use super::decoder::tap;
 use super::error::ModelError;
 use super::hook::{HookKind, HookPoint, Hooks};
 use super::layout::{AttentionInput, BlockLayout, FusedOrder};
-use super::linear::Linear;
+use super::linear::{Linear, Owners};
 use super::norm::Norm;
 use crate::ops::{self, Attending, CausalMask, Pairing, Stored};
 
@@ -150,10 +150,17 @@ impl Attention {
         ops::fused_attention(&qkv.forward(x_btd)?, self.n_heads, self.attending(mask)).map(Some)
     }
 
-    pub fn forward(&self, layer: usize, x_btd: &Tensor, mask: &Mask<'_>, hooks: &mut dyn Hooks) -> Result<Tensor> {
-        if let Some(z_bthk) = self.straight(layer, x_btd, mask, hooks)? {
-            return self.project_out(layer, z_bthk, hooks);
-        }
+    /// What the heads give, side by side: `[b, t, d]` → `[b, t, h·k]`.
+    pub fn heads(&self, layer: usize, x_btd: &Tensor, mask: &Mask<'_>, hooks: &mut dyn Hooks) -> Result<Tensor> {
+        let z_bthk = match self.straight(layer, x_btd, mask, hooks)? {
+            Some(z_bthk) => z_bthk,
+            None => self.attended(layer, x_btd, mask, hooks)?,
+        };
+        tap(hooks, HookKind::Z, layer, z_bthk)?.flatten_from(2)
+    }
+
+    /// z, `[b, t, h, k]`, with a hook at every point before it.
+    fn attended(&self, layer: usize, x_btd: &Tensor, mask: &Mask<'_>, hooks: &mut dyn Hooks) -> Result<Tensor> {
         let (q_bthk, k_btgk, v_btgk) = self.project(x_btd)?;
         let q_bthk = self.normed(tap(hooks, HookKind::Q, layer, q_bthk)?, &self.q_norm)?;
         let k_btgk = self.normed(tap(hooks, HookKind::K, layer, k_btgk)?, &self.k_norm)?;
@@ -182,7 +189,7 @@ impl Attention {
             cache::append(stored.keys, &k_btgk, stored.spans)?;
             cache::append(stored.values, &v_btgk, stored.spans)?;
         }
-        self.project_out(layer, z_bthk, hooks)
+        Ok(z_bthk)
     }
 
     fn attending(&self, mask: &Mask<'_>) -> Attending {
@@ -190,8 +197,8 @@ impl Attention {
         Attending { scale: self.scale, softcap: self.softcap, mask: causal }
     }
 
-    fn project_out(&self, layer: usize, z_bthk: Tensor, hooks: &mut dyn Hooks) -> Result<Tensor> {
-        let z_bthk = tap(hooks, HookKind::Z, layer, z_bthk)?;
-        self.out.forward(&z_bthk.flatten_from(2)?)
+    /// What attention adds to the stream, of z side by side: `[.., h·k]` → `[.., d]`.
+    pub fn project_out(&self, z: &Tensor, owners: Owners<'_>) -> Result<Tensor> {
+        self.out.forward_for(z, owners)
     }
 }

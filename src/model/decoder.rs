@@ -8,13 +8,13 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::architecture::Architecture;
-use super::attention::{Attention, Keep, Mask};
+use super::attention::{Keep, Mask};
+use super::block::{Block, Reads, scaled};
 use super::cache::KeyValueCache;
 use super::error::ModelError;
 use super::hook::{HookKind, HookPoint, Hooks};
-use super::layout::{BlockLayout, Layout, NormPlace, named};
+use super::layout::{Layout, named};
 use super::linear::{Linear, Lora, Owners, Routes};
-use super::mlp::Mlp;
 use super::norm::Norm;
 use super::rotary::RotaryTables;
 use crate::ops::{self, PackedWeight, Span};
@@ -71,93 +71,6 @@ pub(crate) fn tap(hooks: &mut dyn Hooks, kind: HookKind, layer: usize, activatio
         candle_core::bail!("the hook at {point} returned shape {:?} for {:?}", replaced.dims(), shape.dims());
     }
     Ok(replaced)
-}
-
-#[derive(Debug, Clone)]
-struct Block {
-    attention_in_norm: Option<Norm>,
-    attention_out_norm: Option<Norm>,
-    mlp_in_norm: Option<Norm>,
-    mlp_out_norm: Option<Norm>,
-    attention: Attention,
-    mlp: Mlp,
-    parallel: bool,
-    residual_scale: Option<f64>,
-}
-
-fn normed(norm: &Option<Norm>, x: Tensor) -> Result<Tensor> {
-    match norm {
-        Some(norm) => norm.forward(&x),
-        None => Ok(x),
-    }
-}
-
-fn scaled(x: Tensor, scale: Option<f64>) -> Result<Tensor> {
-    match scale {
-        Some(scale) => x * scale,
-        None => Ok(x),
-    }
-}
-
-impl Block {
-    fn new(
-        layout: &BlockLayout,
-        architecture: &Architecture,
-        tensors: &BTreeMap<String, Tensor>,
-    ) -> std::result::Result<Self, ModelError> {
-        let norm = |place: &Option<NormPlace>| Norm::optional(place, architecture, tensors);
-        Ok(Self {
-            attention_in_norm: norm(&layout.attention_in_norm)?,
-            attention_out_norm: norm(&layout.attention_out_norm)?,
-            mlp_in_norm: norm(&layout.mlp_in_norm)?,
-            mlp_out_norm: norm(&layout.mlp_out_norm)?,
-            attention: Attention::new(layout, architecture, tensors)?,
-            mlp: Mlp::new(&layout.mlp, architecture, tensors)?,
-            parallel: architecture.parallel_residual,
-            residual_scale: architecture.residual_scale,
-        })
-    }
-
-    fn linears_mut(&mut self) -> Vec<&mut Linear> {
-        let mut linears = self.attention.linears_mut();
-        linears.extend(self.mlp.linears_mut());
-        linears
-    }
-
-    /// The tensors of this block that are called `name`: two where attention and MLP share a norm.
-    fn parameters<'a>(&'a mut self, name: &'a str) -> impl Iterator<Item = &'a mut Tensor> {
-        let Self { attention_in_norm, attention_out_norm, mlp_in_norm, mlp_out_norm, attention, mlp, .. } = self;
-        let norms = [attention_in_norm, attention_out_norm, mlp_in_norm, mlp_out_norm];
-        let norms = norms.into_iter().flatten().filter_map(move |norm| norm.parameter(name));
-        let linears = mlp.linears_mut().into_iter().filter_map(move |linear| linear.parameter(name));
-        norms.chain(linears).chain(attention.parameter(name))
-    }
-
-    fn forward(&self, layer: usize, resid_btd: Tensor, mask: &Mask<'_>, hooks: &mut dyn Hooks) -> Result<Tensor> {
-        let resid_btd = tap(hooks, HookKind::ResidPre, layer, resid_btd)?;
-        let input_btd = normed(&self.attention_in_norm, resid_btd.clone())?;
-        let attn_btd = normed(&self.attention_out_norm, self.attention.forward(layer, &input_btd, mask, hooks)?)?;
-        let attn_btd = tap(hooks, HookKind::AttnOut, layer, scaled(attn_btd, self.residual_scale)?)?;
-        let resid_btd = match self.parallel {
-            true => {
-                let mlp_btd = self.mlp(layer, resid_btd.clone(), hooks)?;
-                ((resid_btd + attn_btd)? + mlp_btd)?
-            }
-            false => {
-                let mid_btd = tap(hooks, HookKind::ResidMid, layer, (resid_btd + attn_btd)?)?;
-                let mlp_btd = self.mlp(layer, mid_btd.clone(), hooks)?;
-                (mid_btd + mlp_btd)?
-            }
-        };
-        tap(hooks, HookKind::ResidPost, layer, resid_btd)
-    }
-
-    /// What the MLP adds to the stream that it reads.
-    fn mlp(&self, layer: usize, resid_btd: Tensor, hooks: &mut dyn Hooks) -> Result<Tensor> {
-        let input_btd = normed(&self.mlp_in_norm, resid_btd)?;
-        let out_btd = normed(&self.mlp_out_norm, self.mlp.forward(layer, &input_btd, hooks)?)?;
-        tap(hooks, HookKind::MlpOut, layer, scaled(out_btd, self.residual_scale)?)
-    }
 }
 
 /// The weights of a model, arranged for a pass. A clone shares every tensor.
@@ -311,6 +224,11 @@ impl Decoder {
             Some(prefix) => hooks.begin(prefix.spans),
             None => hooks.begin(&(0..batch).map(whole).collect::<Vec<_>>()),
         }
+        let reads = match readout {
+            Readout::All => None,
+            Readout::Rows(reads) => Some(Reads::new(reads, batch, tokens, self.device())?),
+        };
+        let mut selected = false;
         let (first, mut resid_btd) = match start {
             Start::Tokens(ids_bt) => (0, self.embed(ids_bt, prefix.map(|prefix| prefix.spans), hooks)?),
             Start::Residual { layer, resid_btd } => (layer, resid_btd.clone()),
@@ -324,9 +242,12 @@ impl Decoder {
             let rotary = plan.rotary.and_then(|index| tables.get(index));
             let stored = prefix.and_then(|prefix| prefix.cache.layer(layer, prefix.spans));
             let mask = Mask { window: plan.window, rotary, stored, keep };
-            resid_btd = block.forward(layer, resid_btd, &mask, hooks)?;
+            // Behind the last keys and values, what nobody reads is left out.
+            let read = reads.as_ref().filter(|_| layer + 1 == self.blocks.len() && !self.ends_hooked(hooks));
+            resid_btd = block.forward(layer, resid_btd, &mask, read, hooks)?;
+            selected |= read.is_some();
         }
-        self.read_out(resid_btd, readout, hooks)
+        self.read_out(resid_btd, reads.as_ref(), selected, hooks)
     }
 
     /// Whether keys of a text of one length serve a text of another.
@@ -365,26 +286,33 @@ impl Decoder {
         embed_btd + tap(hooks, HookKind::PosEmbed, 0, positions_btd)?
     }
 
-    fn read_out(&self, resid_btd: Tensor, readout: Readout<'_>, hooks: &mut dyn Hooks) -> Result<Tensor> {
-        let tokens = resid_btd.dim(1)?;
-        // The final norm works position by position, so what nobody reads is left out, unless a hook wants all.
+    /// Whether a hook wants all positions of what the last block adds to the stream.
+    fn ends_hooked(&self, hooks: &dyn Hooks) -> bool {
+        let last = self.blocks.len().saturating_sub(1);
+        let behind = HookKind::BLOCK.into_iter().skip_while(|kind| *kind != HookKind::AttnOut);
+        hooks.wants(HookPoint::new(HookKind::FinalNormalized, 0))
+            || behind.into_iter().any(|kind| hooks.wants(HookPoint::new(kind, last)))
+    }
+
+    /// The logits of a stream, `[b, t, v]`, or of what is read of it, `[n, v]`; `selected` where the stream holds that alone.
+    fn read_out(
+        &self,
+        resid_btd: Tensor,
+        reads: Option<&Reads>,
+        selected: bool,
+        hooks: &mut dyn Hooks,
+    ) -> Result<Tensor> {
+        // The final norm works position by position, unless a hook wants all.
         let hooked = hooks.wants(HookPoint::new(HookKind::FinalNormalized, 0));
-        let normalized = match (hooked, readout) {
-            (true, _) => self.final_norm.forward_hooked(&resid_btd, hooks)?,
-            (false, Readout::All) => self.final_norm.forward(&resid_btd)?,
-            (false, Readout::Rows(rows)) => self.final_norm.forward(&select(&resid_btd, rows, tokens)?)?,
+        let normalized = match (hooked, reads.filter(|_| !selected)) {
+            (true, None) => self.final_norm.forward_hooked(&resid_btd, hooks)?,
+            (true, Some(reads)) => reads.of(&self.final_norm.forward_hooked(&resid_btd, hooks)?)?,
+            (false, None) => self.final_norm.forward(&resid_btd)?,
+            (false, Some(reads)) => self.final_norm.forward(&reads.of(&resid_btd)?)?,
         };
-        let normalized = match readout {
-            Readout::Rows(rows) if hooked => select(&normalized, rows, tokens)?,
-            _ => normalized,
-        };
-        let owners: Vec<usize>;
-        let owners = match readout {
-            Readout::All => Owners::Batch,
-            Readout::Rows(rows) => {
-                owners = rows.iter().map(|(row, _)| *row).collect();
-                Owners::Listed(&owners)
-            }
+        let (normalized, owners) = match reads {
+            None => (normalized, Owners::Batch),
+            Some(reads) => (normalized.flatten(0, 1)?, Owners::Listed(&reads.rows)),
         };
         let logits = scaled(self.head.forward_for(&normalized, owners)?, self.architecture.logit_scale)?;
         match self.architecture.final_softcap {
@@ -392,15 +320,4 @@ impl Decoder {
             None => Ok(logits),
         }
     }
-}
-
-/// The listed (row, position) vectors of `x: [b, t, d]`, as `[n, d]`.
-fn select(x_btd: &Tensor, rows: &[(usize, usize)], tokens: usize) -> Result<Tensor> {
-    let batch = x_btd.dim(0)?;
-    if let Some((row, position)) = rows.iter().find(|(row, position)| *row >= batch || *position >= tokens) {
-        candle_core::bail!("row {row}, position {position} lies outside a batch of {batch} rows of {tokens} tokens");
-    }
-    let index: Vec<u32> = rows.iter().map(|(row, position)| (row * tokens + position) as u32).collect();
-    let index = Tensor::from_vec(index, rows.len(), x_btd.device())?;
-    x_btd.flatten(0, 1)?.index_select(&index, 0)
 }

@@ -73,11 +73,12 @@ impl Mixture {
         &self,
         layer: usize,
         input_btd: &Tensor,
+        owners: Owners<'_>,
         activation: Activation,
         hooks: &mut dyn Hooks,
     ) -> Result<Tensor> {
         let (_, tokens, _) = input_btd.dims3()?;
-        let weights_bte = ops::softmax(&self.router.forward(input_btd)?)?;
+        let weights_bte = ops::softmax(&self.router.forward_for(input_btd, owners)?)?;
         let weights_bte = tap(hooks, HookKind::ExpertWeights, layer, weights_bte)?;
         let (x_nd, weights_ne) = (input_btd.flatten(0, 1)?, weights_bte.flatten(0, 1)?);
         let choices = self.choose(&weights_ne)?;
@@ -87,11 +88,18 @@ impl Mixture {
             if share.tokens.is_empty() {
                 continue;
             }
-            let owners: Vec<usize> = share.tokens.iter().map(|token| *token as usize / tokens.max(1)).collect();
+            let row = |token: &u32| {
+                let row = *token as usize / tokens.max(1);
+                match owners {
+                    Owners::Batch => row,
+                    Owners::Listed(owners) => owners.get(row).copied().unwrap_or(row),
+                }
+            };
+            let rows: Vec<usize> = share.tokens.iter().map(row).collect();
             let count = share.tokens.len();
             let places = Tensor::from_vec(share.tokens, count, x_nd.device())?;
             let choices = Tensor::from_vec(share.choices, count, x_nd.device())?;
-            let y_nd = expert.forward(&x_nd.index_select(&places, 0)?, activation, Owners::Listed(&owners))?;
+            let y_nd = expert.forward(&x_nd.index_select(&places, 0)?, activation, Owners::Listed(&rows))?;
             let weighted_nd = y_nd.broadcast_mul(&weights.index_select(&choices, 0)?.unsqueeze(1)?)?;
             out_nd = out_nd.index_add(&places, &weighted_nd, 0)?;
         }

@@ -10,7 +10,7 @@ use super::error::ModelError;
 use super::experts::Mixture;
 use super::hook::{HookKind, Hooks};
 use super::layout::MlpLayout;
-use super::linear::Linear;
+use super::linear::{Linear, Owners};
 use crate::ops::{self, Activation};
 
 #[derive(Debug, Clone)]
@@ -58,25 +58,31 @@ impl Mlp {
         }
     }
 
-    /// `[b, t, d]` → `[b, t, d]`.
-    pub fn forward(&self, layer: usize, input_btd: &Tensor, hooks: &mut dyn Hooks) -> Result<Tensor> {
+    /// `[b, t, d]` → `[b, t, d]`; the first dimension is of the batch rows that `owners` names.
+    pub fn forward(
+        &self,
+        layer: usize,
+        input_btd: &Tensor,
+        owners: Owners<'_>,
+        hooks: &mut dyn Hooks,
+    ) -> Result<Tensor> {
         let (post_btm, down) = match &self.weights {
             Weights::Plain { up, down } => {
-                let pre_btm = tap(hooks, HookKind::MlpPre, layer, up.forward(input_btd)?)?;
+                let pre_btm = tap(hooks, HookKind::MlpPre, layer, up.forward_for(input_btd, owners)?)?;
                 (ops::activate(&pre_btm, self.activation)?, down)
             }
             Weights::Gated { gate, up, down } => {
-                let pre_btm = tap(hooks, HookKind::MlpPre, layer, gate.forward(input_btd)?)?;
-                (ops::gated(&pre_btm, &up.forward(input_btd)?, self.activation)?, down)
+                let pre_btm = tap(hooks, HookKind::MlpPre, layer, gate.forward_for(input_btd, owners)?)?;
+                (ops::gated(&pre_btm, &up.forward_for(input_btd, owners)?, self.activation)?, down)
             }
             Weights::GatedFused { gate_up, down } => {
-                let both = gate_up.forward(input_btd)?;
+                let both = gate_up.forward_for(input_btd, owners)?;
                 let width = both.dim(D::Minus1)? / 2;
                 let pre_btm = tap(hooks, HookKind::MlpPre, layer, both.narrow(D::Minus1, 0, width)?)?;
                 (ops::gated(&pre_btm, &both.narrow(D::Minus1, width, width)?, self.activation)?, down)
             }
-            Weights::Experts(mixture) => return mixture.forward(layer, input_btd, self.activation, hooks),
+            Weights::Experts(mixture) => return mixture.forward(layer, input_btd, owners, self.activation, hooks),
         };
-        down.forward(&tap(hooks, HookKind::MlpPost, layer, post_btm)?)
+        down.forward_for(&tap(hooks, HookKind::MlpPost, layer, post_btm)?, owners)
     }
 }

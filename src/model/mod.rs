@@ -10,6 +10,7 @@ mod architecture;
 mod attention;
 mod bank;
 mod base_type;
+mod block;
 mod cache;
 pub mod chat;
 mod config;

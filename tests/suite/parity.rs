@@ -138,6 +138,23 @@ fn activations_and_logits() {
     }
 }
 
+/// What is read of a pass is what the whole pass has there, in any order and number; the last block leaves the rest out.
+#[test]
+fn what_is_read_is_what_the_whole_pass_has() {
+    for case in cases() {
+        let ids = case.ids();
+        let tokens = ids[0].len();
+        let reads: Vec<(usize, usize)> =
+            (0..ids.len()).rev().flat_map(|row| [(row, tokens - 1), (row, row), (row, tokens / 2)]).collect();
+        let whole = case.model.forward(&batch(&ids), Readout::All, &mut NoHooks).expect("pass");
+        let at = |(row, position): &(usize, usize)| values(&whole.get(*row).expect("row").get(*position).expect("at"));
+        let expected: Vec<f64> = reads.iter().flat_map(at).collect();
+        let read = case.model.forward(&batch(&ids), Readout::Rows(&reads), &mut NoHooks).expect("pass");
+        let difference = largest_difference(&values(&read), &expected);
+        assert!(difference <= 1e-5, "{}: {difference:e}", case.name);
+    }
+}
+
 #[test]
 fn loss_and_long_sequence() {
     for case in cases() {

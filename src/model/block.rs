@@ -1,0 +1,144 @@
+//! One block: attention and MLP, each between its norms, side by side or one after the other, around the residual stream.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Result, Tensor};
+
+use super::architecture::Architecture;
+use super::attention::{Attention, Mask};
+use super::decoder::tap;
+use super::error::ModelError;
+use super::hook::{HookKind, Hooks};
+use super::layout::{BlockLayout, NormPlace};
+use super::linear::{Linear, Owners};
+use super::mlp::Mlp;
+use super::norm::Norm;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Block {
+    attention_in_norm: Option<Norm>,
+    attention_out_norm: Option<Norm>,
+    mlp_in_norm: Option<Norm>,
+    mlp_out_norm: Option<Norm>,
+    attention: Attention,
+    mlp: Mlp,
+    parallel: bool,
+    residual_scale: Option<f64>,
+}
+
+fn normed(norm: &Option<Norm>, x: Tensor) -> Result<Tensor> {
+    match norm {
+        Some(norm) => norm.forward(&x),
+        None => Ok(x),
+    }
+}
+
+pub(crate) fn scaled(x: Tensor, scale: Option<f64>) -> Result<Tensor> {
+    match scale {
+        Some(scale) => x * scale,
+        None => Ok(x),
+    }
+}
+
+impl Block {
+    pub fn new(
+        layout: &BlockLayout,
+        architecture: &Architecture,
+        tensors: &BTreeMap<String, Tensor>,
+    ) -> std::result::Result<Self, ModelError> {
+        let norm = |place: &Option<NormPlace>| Norm::optional(place, architecture, tensors);
+        Ok(Self {
+            attention_in_norm: norm(&layout.attention_in_norm)?,
+            attention_out_norm: norm(&layout.attention_out_norm)?,
+            mlp_in_norm: norm(&layout.mlp_in_norm)?,
+            mlp_out_norm: norm(&layout.mlp_out_norm)?,
+            attention: Attention::new(layout, architecture, tensors)?,
+            mlp: Mlp::new(&layout.mlp, architecture, tensors)?,
+            parallel: architecture.parallel_residual,
+            residual_scale: architecture.residual_scale,
+        })
+    }
+
+    pub fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        let mut linears = self.attention.linears_mut();
+        linears.extend(self.mlp.linears_mut());
+        linears
+    }
+
+    /// The tensors of this block that are called `name`: two where attention and MLP share a norm.
+    pub fn parameters<'a>(&'a mut self, name: &'a str) -> impl Iterator<Item = &'a mut Tensor> {
+        let Self { attention_in_norm, attention_out_norm, mlp_in_norm, mlp_out_norm, attention, mlp, .. } = self;
+        let norms = [attention_in_norm, attention_out_norm, mlp_in_norm, mlp_out_norm];
+        let norms = norms.into_iter().flatten().filter_map(move |norm| norm.parameter(name));
+        let linears = mlp.linears_mut().into_iter().filter_map(move |linear| linear.parameter(name));
+        norms.chain(linears).chain(attention.parameter(name))
+    }
+
+    /// The stream after the block, `[b, t, d]`; `[n, 1, d]` of the positions `read` where those alone are asked for.
+    pub fn forward(
+        &self,
+        layer: usize,
+        resid_btd: Tensor,
+        mask: &Mask<'_>,
+        read: Option<&Reads>,
+        hooks: &mut dyn Hooks,
+    ) -> Result<Tensor> {
+        let resid_btd = tap(hooks, HookKind::ResidPre, layer, resid_btd)?;
+        let input_btd = normed(&self.attention_in_norm, resid_btd.clone())?;
+        let z_btd = self.attention.heads(layer, &input_btd, mask, hooks)?;
+        // From here on every position goes its own way.
+        let (z_btd, resid_btd, owners) = match read {
+            None => (z_btd, resid_btd, Owners::Batch),
+            Some(read) => (read.of(&z_btd)?, read.of(&resid_btd)?, Owners::Listed(&read.rows)),
+        };
+        let attn_btd = normed(&self.attention_out_norm, self.attention.project_out(&z_btd, owners)?)?;
+        let attn_btd = tap(hooks, HookKind::AttnOut, layer, scaled(attn_btd, self.residual_scale)?)?;
+        let resid_btd = match self.parallel {
+            true => {
+                let mlp_btd = self.mlp(layer, resid_btd.clone(), owners, hooks)?;
+                ((resid_btd + attn_btd)? + mlp_btd)?
+            }
+            false => {
+                let mid_btd = tap(hooks, HookKind::ResidMid, layer, (resid_btd + attn_btd)?)?;
+                let mlp_btd = self.mlp(layer, mid_btd.clone(), owners, hooks)?;
+                (mid_btd + mlp_btd)?
+            }
+        };
+        tap(hooks, HookKind::ResidPost, layer, resid_btd)
+    }
+
+    /// What the MLP adds to the stream that it reads.
+    fn mlp(&self, layer: usize, resid_btd: Tensor, owners: Owners<'_>, hooks: &mut dyn Hooks) -> Result<Tensor> {
+        let input_btd = normed(&self.mlp_in_norm, resid_btd)?;
+        let out_btd = normed(&self.mlp_out_norm, self.mlp.forward(layer, &input_btd, owners, hooks)?)?;
+        tap(hooks, HookKind::MlpOut, layer, scaled(out_btd, self.residual_scale)?)
+    }
+}
+
+/// The positions of a batch that are read out.
+#[derive(Debug)]
+pub(crate) struct Reads {
+    /// Places in `[b · t]`.
+    index_n: Tensor,
+    /// The batch row of each.
+    pub rows: Vec<usize>,
+}
+
+impl Reads {
+    /// Refuses (row, position) pairs outside a batch of `batch` rows of `tokens` tokens.
+    pub fn new(reads: &[(usize, usize)], batch: usize, tokens: usize, device: &Device) -> Result<Self> {
+        if let Some((row, position)) = reads.iter().find(|(row, position)| *row >= batch || *position >= tokens) {
+            candle_core::bail!(
+                "row {row}, position {position} lies outside a batch of {batch} rows of {tokens} tokens"
+            );
+        }
+        let index: Vec<u32> = reads.iter().map(|(row, position)| (row * tokens + position) as u32).collect();
+        let index_n = Tensor::from_vec(index, reads.len(), device)?;
+        Ok(Self { index_n, rows: reads.iter().map(|(row, _)| *row).collect() })
+    }
+
+    /// Their vectors, `[n, 1, d]`, of `x: [b, t, d]`.
+    pub fn of(&self, x_btd: &Tensor) -> Result<Tensor> {
+        x_btd.flatten(0, 1)?.index_select(&self.index_n, 0)?.unsqueeze(1)
+    }
+}
