@@ -111,17 +111,13 @@ fn descend(
 }
 
 /// The loss of some interchanges under a basis `[w, k]`, and its gradient in it.
-fn loss_and_gradient(
-    stage: &Stage<'_>,
-    basis_wk: &Matrix,
-    which: &[usize],
-) -> Result<(f64, Matrix), DirectionError> {
+fn loss_and_gradient(stage: &Stage<'_>, basis_wk: &Matrix, which: &[usize]) -> Result<(f64, Matrix), DirectionError> {
     let basis = Var::from_tensor(&to_tensor(basis_wk, stage.model.device())?)?;
     let loss = interchange_loss(stage, basis.as_tensor(), which)?;
     let mut gradients = loss.backward()?;
-    let gradient = gradients.remove(&basis).ok_or_else(|| {
-        candle_core::Error::Msg(format!("no gradient reaches the basis at {}", stage.place.site()))
-    })?;
+    let gradient = gradients
+        .remove(&basis)
+        .ok_or_else(|| candle_core::Error::Msg(format!("no gradient reaches the basis at {}", stage.place.site())))?;
     Ok((f64::from(loss.to_scalar::<f32>()?), from_tensor(&gradient)?))
 }
 
@@ -137,11 +133,7 @@ pub(super) fn interchange_loss(
 }
 
 /// Mean KL(wanted ‖ patched) over answers, of the patched answers' log-likelihoods `[n, answers]`.
-pub(super) fn divergence(
-    stage: &Stage<'_>,
-    which: &[usize],
-    patched_na: &Tensor,
-) -> Result<Tensor, DirectionError> {
+pub(super) fn divergence(stage: &Stage<'_>, which: &[usize], patched_na: &Tensor) -> Result<Tensor, DirectionError> {
     let (n, answers) = patched_na.dims2()?;
     let wanted: Vec<f32> = which
         .iter()

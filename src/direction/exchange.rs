@@ -46,7 +46,9 @@ const TRIES: usize = 8;
 /// Both directions of each pair: the factual prompt receives, then the counterfactual one. Pairs whose sides are the
 /// same tokens are left out.
 pub fn minimal(pairs: &[TokenPair]) -> Vec<Exchange> {
-    both_ways(pairs).map(|pair| Exchange { kind: ExchangeKind::Minimal, wanted: pair.counterfactual.clone(), pair }).collect()
+    both_ways(pairs)
+        .map(|pair| Exchange { kind: ExchangeKind::Minimal, wanted: pair.counterfactual.clone(), pair })
+        .collect()
 }
 
 /// Both directions of pairs that another variable moves.
@@ -90,9 +92,10 @@ fn both_ways(pairs: &[TokenPair]) -> impl Iterator<Item = TokenPair> + '_ {
 /// The pair with its sides exchanged.
 fn turned(pair: &TokenPair) -> Option<TokenPair> {
     let id = format!("{}/back", pair.id);
-    let made = TokenPair::new(id, &pair.cluster, pair.counterfactual.clone(), pair.factual.clone()).ok()?;
-    let values = pair.values.clone().map(|[from, to]| [to, from]);
-    Some(TokenPair { contrast: pair.contrast, values, ..made })
+    let mut made = TokenPair::new(id, &pair.cluster, pair.counterfactual.clone(), pair.factual.clone()).ok()?;
+    made.contrast = pair.contrast;
+    made.values = pair.values.clone().map(|[from, to]| [to, from]);
+    Some(made)
 }
 
 #[cfg(test)]
@@ -129,7 +132,8 @@ mod tests {
             assert_eq!(exchange.pair.counterfactual.ids, donor);
             assert_eq!(exchange.wanted.ids, wanted);
         }
-        let silent = TokenPair { values: None, ..pairs[0].clone() };
+        let mut silent = pairs[0].clone();
+        silent.values = None;
         assert!(crossed(&[silent], &Seed::new(1)).is_empty());
     }
 }

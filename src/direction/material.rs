@@ -7,8 +7,8 @@ use super::exchange::{Exchange, crossed, held, minimal};
 use crate::base::Seed;
 use crate::intervene::{InterveneError, TokenPair};
 use crate::model::TextTokenizer;
-use crate::scenario::eval_set::{is_reframed, is_word_swap};
 use crate::scenario::CounterfactualPair;
+use crate::scenario::eval_set::{is_reframed, is_word_swap};
 
 /// Pairs that move one variable, pairs that move others, and the interchanges of both.
 #[derive(Debug, Clone)]
@@ -53,11 +53,11 @@ impl Material {
             let known = known.into_iter().collect::<Vec<_>>().join(", ");
             return Err(DirectionError::Variable { variable: variable.to_owned(), known });
         }
-        let keeps = |pair: &CounterfactualPair| {
-            pair.factual.values.get(variable) == pair.counterfactual.values.get(variable)
-        };
+        let keeps =
+            |pair: &CounterfactualPair| pair.factual.values.get(variable) == pair.counterfactual.values.get(variable);
         let others = pairs.iter().filter(plain).copied();
-        let others = others.filter(|pair| pair.intervention.is_some() && !sets(pair) && !is_word_swap(pair) && keeps(pair));
+        let others =
+            others.filter(|pair| pair.intervention.is_some() && !sets(pair) && !is_word_swap(pair) && keeps(pair));
         let tokens = |pair: &CounterfactualPair| TokenPair::from_pair(tokenizer, pair);
         let own = own.into_iter().map(tokens).collect::<Result<Vec<_>, InterveneError>>()?;
         let others = others.map(tokens).collect::<Result<Vec<_>, InterveneError>>()?;

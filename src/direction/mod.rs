@@ -33,9 +33,7 @@ pub use dormant::ReadSpace;
 pub use eraser::Eraser;
 pub use error::DirectionError;
 pub use exchange::{Exchange, ExchangeKind, crossed, held, minimal};
-pub use fit::{
-    Direction, FitSpec, Fitted, HeldOut, LEAST_HELD_OUT, LEAST_PAIRS, Method, Training, fit, placed, test,
-};
+pub use fit::{Direction, FitSpec, Fitted, HeldOut, LEAST_HELD_OUT, LEAST_PAIRS, Method, Training, fit, placed, test};
 pub use judge::{Dormant, JudgeSpec, Judged, RandomSubspaces, accuracy_and_share, judge};
 pub use material::Material;
 pub use matrix::{Matrix, Vector, principal_angles, random_basis};

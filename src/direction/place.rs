@@ -25,7 +25,11 @@ impl Place {
         let (heads, width) = match architecture.hook_shape(point).as_slice() {
             [Dimension::Batch, Dimension::Tokens, Dimension::Size(width)] => (1, *width),
             [Dimension::Batch, Dimension::Tokens, Dimension::Size(heads), Dimension::Size(width)] => (*heads, *width),
-            _ => return refuse("its activation is no vector a position; name a stream, a sub-layer's output or a head".into()),
+            _ => {
+                return refuse(
+                    "its activation is no vector a position; name a stream, a sub-layer's output or a head".into(),
+                );
+            }
         };
         match site.head {
             None if heads > 1 => {

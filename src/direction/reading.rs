@@ -128,9 +128,12 @@ impl Readings {
         };
         let control: Vec<usize> = self.rows.iter().map(|row| self.control_label(row, seed)).collect();
         let fit = |labels: &[usize]| self.cross_fitted(labels, &folds).map_err(|error| error.to_string());
-        let (task, random) = (fit(self.classes.labels())?, fit(&control).map_err(|error| {
-            format!("the control task has one label alone, since the prompts differ in too few words ({error})")
-        })?);
+        let (task, random) = (
+            fit(self.classes.labels())?,
+            fit(&control).map_err(|error| {
+                format!("the control task has one label alone, since the prompts differ in too few words ({error})")
+            })?,
+        );
         let only_seen = |hits: Vec<Option<f64>>| -> Vec<Option<f64>> {
             hits.into_iter().enumerate().map(|(at, hit)| seen(at).and(hit)).collect()
         };
