@@ -101,7 +101,7 @@ fn descend(
             shuffle(&mut rng, &mut order);
         }
         let which = order.split_off(order.len().saturating_sub(spec.batch.max(1)));
-        let (loss, gradient) = loss_and_gradient(stage, rotation.basis(), &which)?;
+        let (loss, gradient) = interchange_gradient(stage, rotation.basis(), &which)?;
         curve.push(loss);
         let turn = std::f64::consts::PI * step as f64 / spec.steps.max(1) as f64;
         rotation.step(&gradient, spec.rate * 0.5 * (1.0 + turn.cos()))?;
@@ -110,8 +110,13 @@ fn descend(
     Ok((rotation.basis().clone(), curve))
 }
 
-/// The loss of some interchanges under a basis `[w, k]`, and its gradient in it.
-fn loss_and_gradient(stage: &Stage<'_>, basis_wk: &Matrix, which: &[usize]) -> Result<(f64, Matrix), DirectionError> {
+/// The loss of some interchanges of a stage under a basis `[w, k]`, and its gradient `[w, k]` in the basis' entries, as if
+/// they were free.
+pub fn interchange_gradient(
+    stage: &Stage<'_>,
+    basis_wk: &Matrix,
+    which: &[usize],
+) -> Result<(f64, Matrix), DirectionError> {
     let basis = Var::from_tensor(&to_tensor(basis_wk, stage.model.device())?)?;
     let loss = interchange_loss(stage, basis.as_tensor(), which)?;
     let mut gradients = loss.backward()?;

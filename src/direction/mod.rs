@@ -12,10 +12,12 @@
 
 mod das;
 mod dormant;
+mod erase;
 mod eraser;
 mod error;
 mod exchange;
 mod fit;
+mod folder;
 mod judge;
 mod material;
 mod matrix;
@@ -28,12 +30,14 @@ mod rotation;
 mod stage;
 mod table;
 
-pub use das::{DasSpec, Trained, train};
+pub use das::{DasSpec, Trained, interchange_gradient, train};
 pub use dormant::ReadSpace;
+pub use erase::{ErasedEffect, Erasure, Folded, erase, fold};
 pub use eraser::Eraser;
 pub use error::DirectionError;
 pub use exchange::{Exchange, ExchangeKind, crossed, held, minimal};
 pub use fit::{Direction, FitSpec, Fitted, HeldOut, LEAST_HELD_OUT, LEAST_PAIRS, Method, Training, fit, placed, test};
+pub use folder::{Card, FittedOn, SameWeights};
 pub use judge::{Dormant, JudgeSpec, Judged, RandomSubspaces, accuracy_and_share, judge};
 pub use material::Material;
 pub use matrix::{Matrix, Vector, principal_angles, random_basis};

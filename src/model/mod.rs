@@ -20,6 +20,7 @@ mod decoder;
 mod error;
 mod experts;
 mod family;
+mod fold;
 mod format;
 pub mod generate;
 mod hook;
