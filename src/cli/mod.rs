@@ -2,6 +2,7 @@
 
 mod args;
 mod causal_args;
+mod direction_args;
 mod load;
 mod needs;
 mod process;

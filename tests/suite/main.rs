@@ -8,6 +8,7 @@ mod causal_cli;
 mod chat;
 mod claims;
 mod cli;
+mod direction;
 mod discover;
 mod effects;
 mod estimate;
