@@ -3,7 +3,7 @@
 //! The rooms, in the order in which data flows; a room uses only rooms named before it:
 //!
 //! ```text
-//! base ▸ stats ▸ causal ▸ scenario ▸ ops ▸ model ▸ intervene ▸ mediate ▸ trust ▸ tune ▸ record ▸ compare ▸ report ▸ pipeline
+//! base ▸ stats ▸ causal ▸ scenario ▸ ops ▸ model ▸ intervene ▸ mediate ▸ direction ▸ trust ▸ tune ▸ record ▸ compare ▸ report ▸ pipeline
 //! ```
 //!
 //! `docs/architecture.md` says what each owns and must not know.

@@ -51,10 +51,10 @@ pub struct Fit {
     /// The activation, such as blocks.2.hook_resid_post[slot=name]; without a bracket, every position
     #[arg(long)]
     pub site: Site,
-    /// mean (difference in means), probe, leace or das
+    /// mean (difference in means), probe, leace, das, or boundless (das that learns how many dimensions it needs)
     #[arg(long, default_value = "das")]
     pub method: Method,
-    /// Dimensions; 1 for das, what the variable's values span for the others, where not given
+    /// Dimensions; where not given, 1 for das, what the variable's values span for mean, probe and leace; the most that boundless keeps (32)
     #[arg(long)]
     pub rank: Option<usize>,
     /// Steps of das

@@ -90,24 +90,37 @@ fn descend(
     progress: &dyn Progress,
 ) -> Result<(Matrix, Vec<f64>), DirectionError> {
     let mut rotation = Rotation::new(start);
-    let mut rng = seed.rng();
-    let (mut order, mut curve): (Vec<usize>, Vec<f64>) = (Vec::new(), Vec::new());
+    let mut batches = order(stage.len(), spec, seed);
+    let mut curve = Vec::with_capacity(spec.steps);
     for step in 0..spec.steps {
         if progress.cancelled() {
             return Err(DirectionError::Interrupted);
         }
-        if order.len() < spec.batch.min(stage.len()) {
-            order = (0..stage.len()).collect();
-            shuffle(&mut rng, &mut order);
-        }
-        let which = order.split_off(order.len().saturating_sub(spec.batch.max(1)));
-        let (loss, gradient) = interchange_gradient(stage, rotation.basis(), &which)?;
+        let (loss, gradient) = interchange_gradient(stage, rotation.basis(), &batches())?;
         curve.push(loss);
-        let turn = std::f64::consts::PI * step as f64 / spec.steps.max(1) as f64;
-        rotation.step(&gradient, spec.rate * 0.5 * (1.0 + turn.cos()))?;
+        rotation.step(&gradient, rate_at(spec, step))?;
         progress.advance(1);
     }
     Ok((rotation.basis().clone(), curve))
+}
+
+/// The interchanges of one step after another: all in random order, then all again.
+pub(super) fn order(count: usize, spec: &DasSpec, seed: &Seed) -> impl FnMut() -> Vec<usize> + use<> {
+    let (mut rng, batch) = (seed.rng(), spec.batch.max(1));
+    let mut left: Vec<usize> = Vec::new();
+    move || {
+        if left.len() < batch.min(count) {
+            left = (0..count).collect();
+            shuffle(&mut rng, &mut left);
+        }
+        left.split_off(left.len().saturating_sub(batch))
+    }
+}
+
+/// The length of a step.
+pub(super) fn rate_at(spec: &DasSpec, step: usize) -> f64 {
+    let turn = std::f64::consts::PI * step as f64 / spec.steps.max(1) as f64;
+    spec.rate * 0.5 * (1.0 + turn.cos())
 }
 
 /// The loss of some interchanges of a stage under a basis `[w, k]`, and its gradient `[w, k]` in the basis' entries, as if
@@ -164,7 +177,8 @@ pub(super) fn log_normalised(scores: &[f64]) -> Vec<f64> {
     scores.iter().map(|score| score - total).collect()
 }
 
-fn whole_loss(stage: &Stage<'_>, basis: &Matrix) -> Result<f64, DirectionError> {
+/// The loss over all interchanges of a stage.
+pub(super) fn whole_loss(stage: &Stage<'_>, basis: &Matrix) -> Result<f64, DirectionError> {
     let basis_wk = to_tensor(basis, stage.model.device())?;
     let mut sum = 0.0;
     for chunk in stage.chunks() {
@@ -176,7 +190,7 @@ fn whole_loss(stage: &Stage<'_>, basis: &Matrix) -> Result<f64, DirectionError> 
 
 /// The leading right singular vectors of donor − own over minimal interchanges (all, where there is none), filled up
 /// with random directions where the differences span fewer than `rank`.
-fn leading_differences(stage: &Stage<'_>, rank: usize, seed: &Seed) -> Result<Matrix, DirectionError> {
+pub(super) fn leading_differences(stage: &Stage<'_>, rank: usize, seed: &Seed) -> Result<Matrix, DirectionError> {
     let kind = |wanted: fn(ExchangeKind) -> bool| -> Vec<usize> {
         let numbered = stage.exchanges.iter().enumerate();
         numbered.filter(|(_, exchange)| wanted(exchange.kind)).map(|(number, _)| number).collect()

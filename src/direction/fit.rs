@@ -4,12 +4,14 @@
 //! * *probe*: the span of a linear probe's coefficients.
 //! * *leace*: what the LEACE eraser takes away, with the eraser itself.
 //! * *das*: a basis trained on interchanges.
+//! * *boundless*: the same with the number of dimensions learnt.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::boundless::train_boundless;
 use super::das::{DasSpec, train};
 use super::eraser::Eraser;
 use super::error::DirectionError;
@@ -28,6 +30,8 @@ use crate::stats::Estimate;
 
 /// Fewest pairs that a fit takes.
 pub const LEAST_PAIRS: usize = 8;
+/// Dimensions that a boundless search starts from.
+const BOUNDLESS_RANK: usize = 32;
 /// Fewest pairs that a subspace is judged on.
 pub const LEAST_HELD_OUT: usize = 4;
 
@@ -43,11 +47,13 @@ pub enum Method {
     Leace,
     /// Low-rank distributed alignment search.
     Das,
+    /// Boundless distributed alignment search.
+    Boundless,
 }
 
 impl Method {
     /// All methods.
-    pub const ALL: [Method; 4] = [Method::Mean, Method::Probe, Method::Leace, Method::Das];
+    pub const ALL: [Method; 5] = [Method::Mean, Method::Probe, Method::Leace, Method::Das, Method::Boundless];
 
     /// The name.
     pub fn name(self) -> &'static str {
@@ -56,6 +62,7 @@ impl Method {
             Method::Probe => "probe",
             Method::Leace => "leace",
             Method::Das => "das",
+            Method::Boundless => "boundless",
         }
     }
 }
@@ -83,7 +90,8 @@ impl FromStr for Method {
 pub struct FitSpec {
     /// How.
     pub method: Method,
-    /// Dimensions; 1 for *das*, and as many as the classes span for the others, where not given.
+    /// Dimensions: 1 for *das*, and as many as the classes span for the others, where not given. The most that
+    /// *boundless* may keep: 32, or the width where that is less.
     pub rank: Option<usize>,
     /// Training of *das*; its rank is not read.
     pub das: DasSpec,
@@ -123,9 +131,9 @@ pub struct Training {
     pub accuracy: Estimate,
     /// Share on the training pairs.
     pub share: Estimate,
-    /// The loss of each step in nats (*das*).
+    /// The loss of each step in nats (*das*, *boundless*).
     pub curve: Vec<f64>,
-    /// The final loss of each start (*das*).
+    /// The final loss of each start (*das*, *boundless*).
     pub losses: Vec<f64>,
 }
 
@@ -176,6 +184,12 @@ pub fn fit(
     let (basis_wk, eraser) = match spec.method {
         Method::Das => {
             let trained = train(&stage, &DasSpec { rank: spec.rank.unwrap_or(1), ..spec.das }, progress)?;
+            (curve, losses) = (trained.curve, trained.losses);
+            orthogonal(trained.basis_wk, &mean)
+        }
+        Method::Boundless => {
+            let rank = spec.rank.unwrap_or(BOUNDLESS_RANK.min(place.width()));
+            let trained = train_boundless(&stage, &DasSpec { rank, ..spec.das }, progress)?;
             (curve, losses) = (trained.curve, trained.losses);
             orthogonal(trained.basis_wk, &mean)
         }

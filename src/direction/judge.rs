@@ -73,12 +73,12 @@ pub struct RandomSubspaces {
 /// The marks of a dormant path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Dormant {
-    /// Directions that are read at the place, of its width.
-    pub read_dimensions: usize,
+    /// Directions that are read at the place, of its width; absent where its readers are not known.
+    pub read_dimensions: Option<usize>,
     /// Share of the basis that lies in the null space of what reads the place.
-    pub unread_part: f64,
+    pub unread_part: Option<f64>,
     /// Share of the subspace's effect that is gone without its part in the null space; undefined where the subspace has
-    /// no effect.
+    /// no effect, or the place's readers are not known.
     pub unread_effect: Estimate,
     /// Share of the subspace less the share of the whole activation, paired: above 0 the subspace beats it.
     pub beyond_all: Estimate,
@@ -112,8 +112,8 @@ pub fn judge(
     let inside = interchange(basis_wk)?;
     let outside = stage.answers(&|own, donor| within(donor, own, &basis), progress)?;
     let all = stage.answers(&|_, donor| Ok(donor.clone()), progress)?;
-    let read = ReadSpace::of(stage, basis_wk)?;
-    let through_read = interchange(&read.read_part(basis_wk))?;
+    let read = ReadSpace::of(stage.model, &stage.place)?;
+    let through_read = read.as_ref().map(|read| interchange(&read.read_part(basis_wk))).transpose()?;
     let mut random = Vec::new();
     for draw in 0..spec.random_draws {
         let seed = spec.bootstrap.seed.fork(&format!("random subspace {draw}"));
@@ -134,9 +134,9 @@ pub fn judge(
         share_of_others: measure.others(&inside)?,
         random: measure.random(basis_wk.ncols(), &inside, &random),
         dormant: Dormant {
-            read_dimensions: read.dimensions(),
-            unread_part: read.unread(basis_wk).clamp(0.0, 1.0),
-            unread_effect: measure.unread_effect(&inside, &through_read),
+            read_dimensions: read.as_ref().map(ReadSpace::dimensions),
+            unread_part: read.as_ref().map(|read| read.unread(basis_wk)),
+            unread_effect: measure.unread_effect(&inside, through_read.as_deref()),
             beyond_all: measure.beyond(&inside, &all),
         },
     })
@@ -239,7 +239,10 @@ impl Measure<'_> {
         self.estimate("beyond all", &items, &Statistic::Ratio)
     }
 
-    fn unread_effect(&self, inside: &[Vec<f64>], through_read: &[Vec<f64>]) -> Estimate {
+    fn unread_effect(&self, inside: &[Vec<f64>], through_read: Option<&[Vec<f64>]>) -> Estimate {
+        let Some(through_read) = through_read else {
+            return Estimate::undefined("what reads this site is not known from the weights", 0, 0);
+        };
         if !self.share("share", inside).excludes_zero() {
             let n = of_kind(self.stage, &[ExchangeKind::Minimal]).len();
             return Estimate::undefined("the subspace's own share may be 0", n, 0);

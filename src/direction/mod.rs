@@ -10,6 +10,7 @@
 //! Bases are `[w, k]` with orthonormal columns, in double precision on the host; activations and passes stay on the
 //! model's device. Gradients are of first order, of bases and activations alone.
 
+mod boundless;
 mod das;
 mod dormant;
 mod erase;
@@ -30,6 +31,7 @@ mod rotation;
 mod stage;
 mod table;
 
+pub use boundless::train_boundless;
 pub use das::{DasSpec, Trained, interchange_gradient, train};
 pub use dormant::ReadSpace;
 pub use erase::{ErasedEffect, Erasure, Folded, erase, fold};

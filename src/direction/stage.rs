@@ -272,7 +272,7 @@ fn forward(
 }
 
 /// Which outputs of a pass are read, and which answer of which prompt each belongs to.
-pub(super) struct Reads {
+struct Reads {
     positions: Vec<(usize, usize)>,
     picks: Vec<(usize, u32)>,
     sums: Vec<u32>,

@@ -32,6 +32,7 @@ mod merge;
 mod mlp;
 pub mod needs;
 mod norm;
+mod readers;
 pub mod reference;
 mod rotary;
 mod sampling;

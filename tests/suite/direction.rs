@@ -8,8 +8,8 @@ use counterpath::base::Silent;
 use counterpath::base::seed::{normal, uniform};
 use counterpath::direction::{
     Card, DasSpec, Direction, DirectionError, Eraser, FitSpec, FittedOn, JudgeSpec, LEAST_HELD_OUT, Material, Matrix,
-    Method, Named, OwnRule, Place, SameWeights, Stage, Vector, disentangle, erase, fit, fold, interchange_gradient,
-    judge, principal_angles, random_basis, test as test_direction, train,
+    Method, Named, OwnRule, Place, Readings, SameWeights, Stage, Vector, disentangle, erase, fit, fold,
+    interchange_gradient, judge, principal_angles, random_basis, test as test_direction, train,
 };
 use counterpath::intervene::{Site, TokenPair};
 use counterpath::model::{LanguageModel, TokenizedPrompt};
@@ -20,7 +20,7 @@ use super::tiny::tiny_model;
 
 const WIDTH: usize = 24;
 /// Words of each combination of the two variables.
-const WORDS: usize = 40;
+const WORDS: usize = 400;
 
 fn bootstrap() -> Bootstrap {
     Bootstrap { replicates: 500, level: 0.95, seed: Seed::new(4) }
@@ -43,10 +43,11 @@ impl Planted {
     const UNREAD: usize = 2;
     const DORMANT: usize = 3;
 
-    /// One block that adds nothing. A word stands for values of A and B (±1 on their axes), for A again on an axis that
-    /// nobody reads, and for noise on the rest; all words are equally long, so that the final norm divides by one
-    /// number. The head reads 1.5 A + B, and 4 times the dormant axis, into answer 0 against answer 1.
-    fn new() -> Self {
+    /// One block that adds nothing. A word stands for values of A and B (±1 on their axes), for `unread` · A on an axis
+    /// that nobody reads, and for noise on the rest; all words are equally long, so that the final norm divides by one
+    /// number. The head reads 1.5 A + B, and 4 times the dormant axis, into answer 0 against answer 1, and every axis
+    /// but the unread one into other tokens.
+    fn new(unread: f64) -> Self {
         let axes = random_basis(WIDTH, WIDTH, &Seed::new(77));
         let vocab = 2 + 4 * WORDS;
         let mut embedding = vec![0f32; 2 * WIDTH];
@@ -56,13 +57,18 @@ impl Planted {
             let mut noise = Vector::from_fn(WIDTH, |at, _| if at > 3 { normal(&mut rng) } else { 0.0 });
             noise *= 2.0 / noise.norm();
             let mut along = noise;
-            (along[Self::A], along[Self::B], along[Self::UNREAD]) = (a, b, 2.0 * a);
+            (along[Self::A], along[Self::B], along[Self::UNREAD]) = (a, b, unread * a);
             embedding.extend((&axes * along).iter().map(|x| *x as f32));
         }
         let reads = axes.column(Self::A) * 1.5 + axes.column(Self::B) + axes.column(Self::DORMANT) * 4.0;
         let mut head = vec![0f32; vocab * WIDTH];
         for (at, read) in reads.iter().enumerate() {
             (head[at], head[WIDTH + at]) = (*read as f32, -*read as f32);
+        }
+        for axis in (0..WIDTH).filter(|axis| *axis != Self::UNREAD) {
+            for (at, entry) in axes.column(axis).iter().enumerate() {
+                head[(2 + axis) * WIDTH + at] = *entry as f32;
+            }
         }
         let config = json!({
             "model_type": "llama", "hidden_size": WIDTH, "intermediate_size": 8, "num_hidden_layers": 1,
@@ -128,7 +134,7 @@ impl Planted {
 
     fn material(variable: char, half: usize) -> Material {
         let other = if variable == 'a' { 'b' } else { 'a' };
-        Material::new(Self::pairs(variable, half, 60), Self::pairs(other, half, 60), &Seed::new(3))
+        Material::new(Self::pairs(variable, half, 300), Self::pairs(other, half, 60), &Seed::new(3))
     }
 }
 
@@ -148,7 +154,7 @@ fn value(estimate: &counterpath::stats::Estimate) -> f64 {
 
 #[test]
 fn das_recovers_the_planted_direction_from_any_start() {
-    let planted = Planted::new();
+    let planted = Planted::new(0.0);
     let (fitted, held_out) = (Planted::material('a', 0), Planted::material('a', 1));
     let place = Place::new(&Planted::site(), planted.model.architecture()).expect("place");
     let stage = Stage::new(&planted.model, &place, &fitted.exchanges).expect("stage");
@@ -156,7 +162,7 @@ fn das_recovers_the_planted_direction_from_any_start() {
     let trained = train(&stage, &das, &Silent).expect("trained");
     let angle = principal_angles(&trained.basis_wk, &planted.axis(Planted::A))[0];
     assert!(angle < 3.0, "{angle} degrees from the truth, losses {:?}", trained.losses);
-    assert!(trained.losses.iter().all(|loss| *loss < 0.01), "every start gets there: {:?}", trained.losses);
+    assert!(trained.losses.iter().all(|loss| *loss < 0.02), "every start gets there: {:?}", trained.losses);
     let square = trained.basis_wk.tr_mul(&trained.basis_wk);
     assert!((square - Matrix::identity(1, 1)).amax() < 1e-9, "the basis stayed orthonormal");
     let start = random_basis(WIDTH, 1, &das.seed.fork("start 0"));
@@ -173,13 +179,23 @@ fn das_recovers_the_planted_direction_from_any_start() {
     assert!(judged.random.p_value < 0.05 && judged.random.mean_share < 0.3, "{judged:?}");
     assert!(found.held_out.objections.is_empty(), "{:?}", found.held_out.objections);
     assert!((value(&found.training.share) - value(&judged.share)).abs() < 0.1, "no gap to other words");
-    // A stands on the unread axis too, so that erasing what is used leaves what can be read.
-    assert!(value(&found.held_out.readable_erased.accuracy) > 0.95);
+}
+
+#[test]
+fn boundless_das_keeps_about_as_many_dimensions_as_there_are() {
+    let planted = Planted::new(0.0);
+    let parts = (&Planted::material('a', 0), &Planted::material('a', 1));
+    let found =
+        fit(&planted.model, &Planted::site(), parts, &spec(Method::Boundless, Some(12)), &Silent).expect("fitted");
+    let rank = found.direction.basis_wk.ncols();
+    assert!((1..=4).contains(&rank), "rank {rank} of 12, losses {:?}", found.training.losses);
+    let judged = &found.held_out.judged;
+    assert!((value(&judged.share) - 1.0).abs() < 0.15 && value(&judged.share_of_others).abs() < 0.15, "{judged:?}");
 }
 
 #[test]
 fn the_other_methods_find_what_can_be_read_and_leace_leaves_nothing() {
-    let planted = Planted::new();
+    let planted = Planted::new(2.0);
     let parts = (&Planted::material('a', 0), &Planted::material('a', 1));
     let by = |method| fit(&planted.model, &Planted::site(), parts, &spec(method, None), &Silent).expect("fitted");
     // Means differ along A's axis by 2 and along the unread one by 4, so the angle to A's is arctan 2.
@@ -199,31 +215,39 @@ fn the_other_methods_find_what_can_be_read_and_leace_leaves_nothing() {
 
 #[test]
 fn a_dormant_path_is_told_from_a_real_one() {
-    let planted = Planted::new();
+    let planted = Planted::new(2.0);
     let material = Planted::material('a', 1);
     let place = Place::new(&Planted::site(), planted.model.architecture()).expect("place");
     let stage = Stage::new(&planted.model, &place, &material.exchanges).expect("stage");
     let judged = |basis: &Matrix| judge(&stage, basis, &judging(), &Silent).expect("judged");
     let real = judged(&planted.axis(Planted::A));
     assert!(real.objections().is_empty(), "{:?}", real.objections());
-    assert!(real.dormant.unread_part < 0.01 && value(&real.dormant.unread_effect).abs() < 0.05, "{real:?}");
+    assert!(
+        real.dormant.unread_part.expect("known") < 0.01 && value(&real.dormant.unread_effect).abs() < 0.05,
+        "{real:?}"
+    );
     // Neither half does anything alone: one is not read, the other does not vary.
     let (unread, dormant) = (planted.axis(Planted::UNREAD), planted.axis(Planted::DORMANT));
     assert!(value(&judged(&unread).share).abs() < 1e-3);
     assert!(value(&judged(&dormant).share).abs() < 1e-3);
     let illusion = judged(&((unread + dormant) / 2f64.sqrt()));
     assert!(value(&illusion.share) > 1.2, "{illusion:?}");
-    assert!((illusion.dormant.unread_part - 0.5).abs() < 0.02, "{illusion:?}");
+    assert!((illusion.dormant.unread_part.expect("known") - 0.5).abs() < 0.02, "{illusion:?}");
     assert!(value(&illusion.dormant.unread_effect) > 0.95 && value(&illusion.dormant.beyond_all) > 0.2, "{illusion:?}");
     let objections = illusion.objections().join("; ");
     assert!(objections.contains("more than the whole") && objections.contains("nothing reads"), "{objections}");
     let noise = judged(&random_basis(WIDTH, 1, &Seed::new(1)));
     assert!(!noise.objections().is_empty(), "{noise:?}");
+    // What is used without what is read beside it: erasing A's axis leaves A to be read on the unread one.
+    let eraser = Eraser::orthogonal(&planted.axis(Planted::A), &Vector::zeros(WIDTH));
+    let readings = Readings::of(&planted.model, &place, &material.pairs).expect("readings");
+    let left = readings.with(eraser.apply(&readings.x_nw)).readable(&bootstrap());
+    assert!(value(&left.accuracy) > 0.95, "{left:?}");
 }
 
 #[test]
 fn variables_with_subspaces_of_their_own_are_told_from_those_without() {
-    let planted = Planted::new();
+    let planted = Planted::new(2.0);
     let named = |variable: char, basis_wk: Matrix| Named {
         variable: variable.to_string(),
         direction: Direction {
@@ -299,7 +323,7 @@ fn a_large_basis_on_few_pairs_does_better_on_them_than_on_others() {
     );
     let found = fit(&model, &site, parts, &spec(Method::Das, Some(4)), &Silent).expect("fitted");
     let (seen, unseen) = (value(&found.training.share), value(&found.held_out.judged.share));
-    assert!(seen > 0.8, "{seen}");
+    assert!(seen > 0.7, "{seen}");
     assert!(seen - unseen > 0.1, "training {seen}, held out {unseen}");
     let (first, last) = (found.training.curve.first().expect("steps"), found.training.curve.last().expect("steps"));
     assert!(last < first, "{first} to {last}");
@@ -307,7 +331,7 @@ fn a_large_basis_on_few_pairs_does_better_on_them_than_on_others() {
 
 #[test]
 fn erasing_takes_the_effect_and_is_measured_on_others_too() {
-    let planted = Planted::new();
+    let planted = Planted::new(2.0);
     let eraser = |which| Eraser::orthogonal(&planted.axis(which), &Vector::zeros(WIDTH));
     let direction = |which| Direction {
         site: Planted::site(),
@@ -364,7 +388,7 @@ fn an_eraser_is_folded_where_weights_can_hold_it_and_refused_elsewhere() {
 
 #[test]
 fn a_folder_is_what_was_fitted_and_a_changed_one_is_refused() {
-    let planted = Planted::new();
+    let planted = Planted::new(2.0);
     let parts = (&Planted::material('a', 0), &Planted::material('a', 1));
     let fitted = fit(&planted.model, &Planted::site(), parts, &spec(Method::Leace, None), &Silent).expect("fitted");
     let folder = std::env::temp_dir().join(format!("counterpath-direction-{}", std::process::id()));
@@ -402,7 +426,7 @@ fn a_folder_is_what_was_fitted_and_a_changed_one_is_refused() {
 
 #[test]
 fn bad_requests_say_what_to_change() {
-    let planted = Planted::new();
+    let planted = Planted::new(2.0);
     let material = Planted::material('a', 0);
     let asked = |site: &str, material: &Material, method, rank| {
         let site: Site = site.parse().expect("a site's text");

@@ -9,6 +9,7 @@ mod chat;
 mod claims;
 mod cli;
 mod direction;
+mod direction_cli;
 mod discover;
 mod effects;
 mod estimate;

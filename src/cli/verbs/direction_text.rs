@@ -37,6 +37,10 @@ pub fn held_out(found: &HeldOut) -> String {
     let judged = &found.judged;
     let [minimal, crossed, held] = judged.interchanges;
     let (random, dormant) = (&judged.random, &judged.dormant);
+    let unread = match (dormant.unread_part, dormant.read_dimensions) {
+        (Some(part), Some(read)) => format!("{part:.3} of the basis ({read} directions are read)"),
+        _ => "not known at this site".to_owned(),
+    };
     let lines = [
         line("interchanges", format!("{minimal} minimal, {crossed} crossed, {held} of other variables")),
         line("interchange accuracy", shown(&judged.accuracy)),
@@ -55,10 +59,7 @@ pub fn held_out(found: &HeldOut) -> String {
             ),
         ),
         line("beyond the whole", shown(&dormant.beyond_all)),
-        line(
-            "unread part",
-            format!("{:.3} of the basis ({} directions are read)", dormant.unread_part, dormant.read_dimensions),
-        ),
+        line("unread part", unread),
         line("  effect that needs it", shown(&dormant.unread_effect)),
         line("read by a probe", shown(&found.readable.accuracy)),
         line("  commonest value", format!("{:.3}", found.readable.majority)),
