@@ -101,7 +101,7 @@ impl Readings {
         };
         let types = self.rows.iter().map(|row| row.words.as_slice()).collect::<BTreeSet<_>>().len();
         let control = match self.against_control(&seed) {
-            Ok((hits, control)) => {
+            Ok([hits, control]) => {
                 let difference: Vec<Option<f64>> =
                     hits.iter().zip(&control).map(|(hit, control)| Some((*hit)? - (*control)?)).collect();
                 [
@@ -118,8 +118,7 @@ impl Readings {
 
     /// Hits of the variable and of the control task on the same held-out rows, whose word types occur among the rows
     /// that were fitted on. Parts are by pair, so that types are shared between them.
-    #[allow(clippy::type_complexity)]
-    fn against_control(&self, seed: &Seed) -> Result<(Vec<Option<f64>>, Vec<Option<f64>>), String> {
+    fn against_control(&self, seed: &Seed) -> Result<[Vec<Option<f64>>; 2], String> {
         let folds = self.folds(|row| &row.pair, seed).map_err(|error| error.to_string())?;
         let types: Vec<BTreeSet<&[u32]>> = (0..2).map(|fold| self.types_outside(&folds, fold)).collect();
         let seen = |at: usize| {
@@ -139,7 +138,7 @@ impl Readings {
         };
         let (task, random) = (only_seen(task), only_seen(random));
         match task.iter().flatten().next() {
-            Some(_) => Ok((task, random)),
+            Some(_) => Ok([task, random]),
             None => Err("no words occur in both parts, so that a control task cannot be learnt".into()),
         }
     }

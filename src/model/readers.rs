@@ -14,15 +14,15 @@ use super::layout::{AttentionInput, BlockLayout, LinearPlace, MlpLayout, NormPla
 use crate::ops::WeightLayout;
 
 impl LanguageModel {
-    /// G `[w, w]` of a point of the stream, of what a sub-layer adds to it, or of one `head`'s output (`hook_z`), in
-    /// single precision; `None` at other points. Weights that are kept in fewer bits are an error. Cost: d² for every row
+    /// G `[w, w]` of a point of the stream, of what a sub-layer adds to it, of one `head`'s output (`hook_z`) or of an
+    /// MLP's neurons (`hook_post`), in single precision; `None` at other points. Weights that are kept in fewer bits are an error. Cost: d² for every row
     /// of the matrices, the head's rows included.
     pub fn reader_gram(&self, point: HookPoint, head: Option<usize>) -> Result<Option<Tensor>, ModelError> {
         let parallel = self.architecture().parallel_residual;
         let (attention, mlp, next) = match point.kind {
             HookKind::ResidPre => (true, true, point.layer + 1),
             HookKind::Z | HookKind::AttnOut | HookKind::ResidMid => (false, !parallel, point.layer + 1),
-            HookKind::MlpOut | HookKind::ResidPost => (false, false, point.layer + 1),
+            HookKind::MlpPost | HookKind::MlpOut | HookKind::ResidPost => (false, false, point.layer + 1),
             _ => return Ok(None),
         };
         let layout = self.layout();
@@ -44,9 +44,17 @@ impl LanguageModel {
             false => self.weight(&layout.head)?,
         };
         gram_dd = (gram_dd + self.share(Some(&layout.final_norm), head_vd)?)?;
-        match (point.kind, own, head) {
-            (HookKind::Z, Some(block), Some(head)) => Ok(Some(self.through_output(block, head, &gram_dd)?)),
-            (HookKind::Z, ..) => Ok(None),
+        let Some(block) = own else { return Ok(None) };
+        let width = self.architecture().head_dim;
+        match (point.kind, head, down(&block.mlp)) {
+            (HookKind::Z, Some(head), _) => {
+                let columns = self.weight(&block.attention_out)?.narrow(1, head * width, width)?.contiguous()?;
+                Ok(Some(self.through(block.attention_out_norm.as_ref(), columns, &gram_dd)?))
+            }
+            (HookKind::MlpPost, _, Some(down)) => {
+                Ok(Some(self.through(block.mlp_out_norm.as_ref(), self.weight(down)?, &gram_dd)?))
+            }
+            (HookKind::Z | HookKind::MlpPost, ..) => Ok(None),
             _ => Ok(Some(gram_dd)),
         }
     }
@@ -82,16 +90,23 @@ impl LanguageModel {
         })
     }
 
-    /// W_Oᵀ G W_O of one head's columns.
-    fn through_output(&self, block: &BlockLayout, head: usize, gram_dd: &Tensor) -> Result<Tensor, ModelError> {
-        let width = self.architecture().head_dim;
-        let columns = self.weight(&block.attention_out)?.narrow(1, head * width, width)?.contiguous()?;
-        let columns = match &block.attention_out_norm {
+    /// Wᵀ G W of columns `[d, w]` of an output projection, behind which an RMS norm may scale what is written.
+    fn through(&self, norm: Option<&NormPlace>, columns: Tensor, gram_dd: &Tensor) -> Result<Tensor, ModelError> {
+        let columns = match norm {
             None => columns,
-            // The norm behind the projection scales and centres what the head writes.
             Some(norm) => self.behind(norm, &columns.t()?.contiguous()?)?.t()?.contiguous()?,
         };
         Ok(columns.t()?.contiguous()?.matmul(&gram_dd.matmul(&columns)?)?)
+    }
+}
+
+/// The one output projection of an MLP; a mixture has several.
+fn down(mlp: &MlpLayout) -> Option<&LinearPlace> {
+    match mlp {
+        MlpLayout::Plain { down, .. } | MlpLayout::Gated { down, .. } | MlpLayout::GatedFused { down, .. } => {
+            Some(down)
+        }
+        MlpLayout::Experts { .. } => None,
     }
 }
 

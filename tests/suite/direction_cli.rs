@@ -50,7 +50,7 @@ fn fit_test_and_erase_on_the_embedded_model() {
         "layers run from 0 to 3",
     );
     refuse(&[&asked[..], &["gander", "--site", site]].concat(), "the pairs set gender");
-    refuse(&[&asked[..], &["gender", "--site", site, "--fit-pairs", "3"]].concat(), "3 pairs to fit on");
+    refuse(&[&asked[..], &["gender", "--site", site, "--fit-pairs", "3"]].concat(), "pairs to fit on, at least 8");
     let out = at("folded");
     refuse(&["direction", "erase", &gender, "--write-checkpoint", &out], "names one");
     refuse(&["direction", "erase", &at("nowhere")], "direction.json");

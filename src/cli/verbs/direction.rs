@@ -216,7 +216,7 @@ impl<'a> Pairs<'a> {
         match (&self.source, variable) {
             (Source::File(pairs), _) => Ok(Material::split(pairs.clone(), FITTED_SHARE, &self.seed)),
             (Source::Set(set), Some(variable)) => {
-                let part = |split| self.of_set(set, variable, Some(split));
+                let part = |split| self.of_set(set, variable, split);
                 Ok((part(Split::Discovery)?, part(Split::Evaluation)?))
             }
             (Source::Set(_), None) => bail!("--eval-set needs --variable"),
@@ -227,15 +227,15 @@ impl<'a> Pairs<'a> {
     fn all(&self, variable: Option<&str>) -> Result<Material> {
         match (&self.source, variable) {
             (Source::File(pairs), _) => Ok(Material::new(pairs.clone(), Vec::new(), &self.seed)),
-            (Source::Set(set), Some(variable)) => self.of_set(set, variable, Some(Split::Evaluation)),
+            (Source::Set(set), Some(variable)) => self.of_set(set, variable, Split::Evaluation),
             (Source::Set(_), None) => {
                 bail!("the direction was fitted on a file of pairs that names no variable: give --pairs")
             }
         }
     }
 
-    fn of_set(&self, set: &Population, variable: &str, split: Option<Split>) -> Result<Material> {
-        let pairs: Vec<_> = set.pairs.iter().filter(|pair| split.is_none_or(|split| pair.split == split)).collect();
+    fn of_set(&self, set: &Population, variable: &str, split: Split) -> Result<Material> {
+        let pairs: Vec<_> = set.pairs_of(split).collect();
         Ok(Material::of_variable(self.loaded.model.tokenizer()?, &pairs, variable, &self.seed)?)
     }
 }
