@@ -6,12 +6,15 @@
 //! cargo run --release --example bench-jobs -- forward --model FOLDER --logits all
 //! cargo run --release --example bench-jobs -- lora --model FOLDER --targets qv
 //! cargo run --release --example bench-jobs -- generate --model FOLDER --tokens 64
+//! cargo run --release --example bench-jobs -- sweep --model FOLDER --golden GOLDEN/patch_sweep/NAME --sites resid
 //! ```
 
 #[path = "../../src/cli/process.rs"]
 mod process;
 #[path = "random_model.rs"]
 mod random_model;
+#[path = "sweep.rs"]
+mod sweep;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -33,7 +36,7 @@ struct Args {
     /// What matrices are kept in: f32, keep, bf16, f16, q8_0, q4_k, …
     #[arg(long, default_value = "f32")]
     base_dtype: String,
-    /// make, forward, score, lora or generate
+    /// make, forward, score, lora, generate or sweep
     job: String,
     /// The model's folder
     #[arg(long)]
@@ -60,6 +63,15 @@ struct Args {
     /// New tokens of `generate`
     #[arg(long, default_value_t = 64)]
     tokens: usize,
+    /// What patch_sweep.py wrote for this model with `--impl hooks --golden`: the pairs, and the outcomes to meet
+    #[arg(long)]
+    golden: Option<PathBuf>,
+    /// resid or z
+    #[arg(long, default_value = "resid")]
+    sites: String,
+    /// Tokens of one batch of a sweep
+    #[arg(long, default_value_t = 4096)]
+    batch_tokens: usize,
     #[arg(long, default_value_t = 3)]
     reps: usize,
     #[arg(long, default_value_t = 1)]
@@ -86,6 +98,7 @@ fn work() -> Result<()> {
         "score" => scores(&model, &args)?,
         "lora" => lora(&model, &args)?,
         "generate" => generation(&model, &args)?,
+        "sweep" => sweep::run(&model, &args)?,
         other => bail!("no job {other:?}"),
     };
     let mut line = json!({

@@ -6,7 +6,7 @@ use super::error::InterveneError;
 use super::outcome::Outcome;
 use super::pair::TokenPair;
 use super::plan::Side;
-use crate::model::{Hooks, LanguageModel, Readout};
+use crate::model::{Hooks, LanguageModel, Readout, Stand};
 use crate::ops;
 
 /// One row: a prompt, with the part of a continuation that has to be fed.
@@ -20,6 +20,22 @@ pub(crate) struct RunRow {
     reads: Vec<Read>,
 }
 
+impl RunRow {
+    /// How many positions are read.
+    pub(crate) fn read_positions(&self) -> usize {
+        let mut positions: Vec<usize> = self.reads.iter().map(|read| read.position).collect();
+        positions.dedup();
+        positions.len()
+    }
+
+    /// Whether the whole vocabulary is needed where it is read. At one position with weights +1 and −1 the normalizer
+    /// cancels exactly.
+    pub(crate) fn needs_normalizer(&self, outcome: Outcome) -> bool {
+        let contrast = self.reads.iter().map(|read| read.weight).sum::<f32>() == 0.0;
+        matches!(outcome, Outcome::Kl | Outcome::Probability) || self.read_positions() != 1 || !contrast
+    }
+}
+
 /// One entry of one position's output, with its weight in the outcome.
 #[derive(Debug, Clone, Copy)]
 struct Read {
@@ -31,14 +47,17 @@ struct Read {
 /// The rows that answer one side of a pair: one where both answers are single tokens (or one distribution is read),
 /// else one an answer. Row i of one side belongs to row i of the other.
 pub(crate) fn side_rows(pair: &TokenPair, side: Side, outcome: Outcome) -> Vec<RunRow> {
-    let prompt = &pair.side(side).ids;
+    prompt_rows(&pair.side(side).ids, pair.answers(side), outcome)
+}
+
+/// The rows of any prompt with the contrasted answers behind it.
+pub(crate) fn prompt_rows(prompt: &[u32], [a, b]: [&[u32]; 2], outcome: Outcome) -> Vec<RunRow> {
     let last = prompt.len().saturating_sub(1);
-    let [a, b] = pair.answers(side);
     let weight = |answer: &[u32], sign: f32| match outcome {
         Outcome::LogOddsPerToken => sign / answer.len().max(1) as f32,
         _ => sign,
     };
-    let plain = |reads| RunRow { ids: prompt.clone(), prompt: prompt.len(), reads };
+    let plain = |reads| RunRow { ids: prompt.to_vec(), prompt: prompt.len(), reads };
     let whole = |answer: &[u32], sign: f32| {
         let fed = answer.split_last().map(|(_, fed)| fed).unwrap_or_default();
         let weight = weight(answer, sign);
@@ -66,10 +85,15 @@ pub(crate) struct RunBatch {
     pub stretches: Vec<Stretch>,
     /// First row of each run.
     pub first_rows: Vec<usize>,
-    /// (row, position from the row's start) of every output that is read.
-    pub readout: Vec<(usize, usize)>,
+    /// How the rows stand in the pass.
+    pub stand: Stand,
+    /// The first token of each row, counted through the pass.
+    pub first_tokens: Vec<usize>,
+    /// (row, position) of every output that is read, as the pass names them.
+    reads: Vec<(usize, usize)>,
+    /// (number of the read, token) of every pick, where those entries alone are needed.
+    entries: Option<Vec<(u32, u32)>>,
     picks: Vec<Pick>,
-    normalized: bool,
     outcome: Outcome,
 }
 
@@ -94,13 +118,14 @@ impl RunBatch {
     /// Lays the rows of `runs` below each other.
     pub(crate) fn new(runs: &[&[RunRow]], outcome: Outcome, device: &Device) -> Result<Self, InterveneError> {
         let whole: Vec<(&[RunRow], usize)> = runs.iter().map(|&rows| (rows, 0)).collect();
-        Self::starting(&whole, outcome, device)
+        Self::starting(&whole, outcome, Stand::Below, device)
     }
 
     /// The same with a position for each run at which its rows start. Nothing is read before it.
     pub(crate) fn starting(
         runs: &[(&[RunRow], usize)],
         outcome: Outcome,
+        stand: Stand,
         device: &Device,
     ) -> Result<Self, InterveneError> {
         let mut rows: Vec<(usize, &RunRow, Stretch)> = Vec::new();
@@ -111,12 +136,17 @@ impl RunBatch {
         }
         let tokens = rows.iter().map(|(.., stretch)| stretch.tokens).max().unwrap_or(0);
         let mut ids = Vec::with_capacity(rows.len() * tokens);
-        let (mut readout, mut picks) = (Vec::new(), Vec::new());
+        let (mut readout, mut picks, mut first_tokens) = (Vec::new(), Vec::new(), Vec::new());
         for (number, (run, row, stretch)) in rows.iter().enumerate() {
+            let first = ids.len();
+            first_tokens.push(first);
             ids.extend(row.ids.iter().skip(stretch.start));
-            ids.resize((number + 1) * tokens, 0);
+            if stand == Stand::Below {
+                ids.resize((number + 1) * tokens, 0);
+            }
             for read in &row.reads {
-                let place = (number, read.position.saturating_sub(stretch.start));
+                let position = read.position.saturating_sub(stretch.start);
+                let place = if stand == Stand::Below { (number, position) } else { (0, first + position) };
                 if readout.last() != Some(&place) {
                     readout.push(place);
                 }
@@ -132,13 +162,21 @@ impl RunBatch {
                 next - rows.len()
             })
             .collect();
-        // One position, weights +1 and −1: the normalizer cancels exactly and is not computed.
-        let one_token =
-            runs.iter().all(|(rows, _)| rows.len() == 1 && rows.iter().all(|row| row.ids.len() == row.prompt));
-        let normalized = !(one_token && outcome != Outcome::Probability);
-        let ids_bt = Tensor::from_vec(ids, (rows.len(), tokens), device)?;
+        let normalized = runs.iter().flat_map(|(rows, _)| rows.iter()).any(|row| row.needs_normalizer(outcome));
+        let (b, t) = if stand == Stand::Below { (rows.len(), tokens) } else { (1, ids.len()) };
+        let ids_bt = Tensor::from_vec(ids, (b, t), device)?;
         let stretches = rows.iter().map(|(.., stretch)| *stretch).collect();
-        Ok(Self { ids_bt, tokens, stretches, first_rows, readout, picks, normalized, outcome })
+        let entries = (!normalized).then(|| picks.iter().map(|pick: &Pick| (pick.readout, pick.token)).collect());
+        let reads = readout;
+        Ok(Self { ids_bt, tokens, stretches, first_rows, stand, first_tokens, reads, entries, picks, outcome })
+    }
+
+    /// What a pass is to read out: whole distributions, or the answers' entries where they suffice.
+    pub(crate) fn readout(&self) -> Readout<'_> {
+        match &self.entries {
+            Some(entries) => Readout::Entries { rows: &self.reads, entries },
+            None => Readout::Rows(&self.reads),
+        }
     }
 
     /// Runs the pass and reads one number a run, `[runs]`, differentiable where the model's parameters are tracked.
@@ -149,10 +187,10 @@ impl RunBatch {
         hooks: &mut dyn Hooks,
         reference: Option<&Tensor>,
     ) -> Result<Tensor, InterveneError> {
-        self.outcomes(&model.forward(&self.ids_bt, Readout::Rows(&self.readout), hooks)?, reference)
+        self.outcomes(&model.forward(&self.ids_bt, self.readout(), hooks)?, reference)
     }
 
-    /// One number a run, of the logits `[reads, v]` that a pass gave at [`RunBatch::readout`].
+    /// One number a run, of what a pass gave for [`RunBatch::readout`].
     pub(crate) fn outcomes(&self, logits_nv: &Tensor, reference: Option<&Tensor>) -> Result<Tensor, InterveneError> {
         let logits_nv = logits_nv.to_dtype(DType::F32)?;
         match (self.outcome, reference) {
@@ -171,17 +209,16 @@ impl RunBatch {
     }
 
     fn pick(&self, logits_nv: &Tensor) -> Result<Tensor, InterveneError> {
-        let (n, vocabulary) = logits_nv.dims2()?;
         let device = logits_nv.device();
         let column = |of: &dyn Fn(&Pick) -> u32| {
             Tensor::from_vec(self.picks.iter().map(of).collect::<Vec<_>>(), self.picks.len(), device)
         };
-        let picked = if self.normalized {
-            let places: Vec<(usize, u32)> = self.picks.iter().map(|pick| (pick.readout as usize, pick.token)).collect();
-            ops::logprobs_at(logits_nv, &places)?
-        } else {
-            let places = column(&|pick| pick.readout * vocabulary as u32 + pick.token)?;
-            logits_nv.reshape(n * vocabulary)?.index_select(&places, 0)?
+        let picked = match self.entries {
+            Some(_) => logits_nv.clone(),
+            None => {
+                let places = self.picks.iter().map(|pick| (pick.readout as usize, pick.token));
+                ops::logprobs_at(logits_nv, &places.collect::<Vec<_>>())?
+            }
         };
         let weights: Vec<f32> = self.picks.iter().map(|pick| pick.weight).collect();
         let weighted = (picked * Tensor::from_vec(weights, self.picks.len(), device)?)?;

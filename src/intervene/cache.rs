@@ -4,27 +4,76 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{D, DType, Tensor};
 
-use super::batch::{RunBatch, RunRow};
+use super::batch::{RunBatch, RunRow, prompt_rows, side_rows};
+use super::engine::Job;
 use super::error::InterveneError;
+use super::means::Means;
 use super::outcome::Outcome;
 use super::plan::Side;
-use crate::model::{HookPoint, Hooks, LanguageModel, Readout, Record};
+use crate::base::Digest;
+use crate::model::{Architecture, HookKind, HookPoint, Hooks, LanguageModel, Record};
 
-/// Activations of plain runs, found by the job's number and the side.
+/// Activations of plain runs, found by the job's number and the side, and the means that plans read.
 #[derive(Debug, Clone)]
 pub struct ActivationCache {
     activations: BTreeMap<HookPoint, Tensor>,
-    first_rows: BTreeMap<(usize, Side), usize>,
+    first_rows: BTreeMap<SourceKey, usize>,
     tokens: usize,
     log_probs: Option<Tensor>,
+    means: Means,
+}
+
+/// Who a plain run belongs to: a job's number, with one of its pair's sides or the prompt that is resampled.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SourceKey {
+    /// A side of the job's pair.
+    Side(usize, Side),
+    /// A prompt, with the job's answers behind it.
+    Prompt(usize, Digest),
 }
 
 /// One plain run to capture.
 pub(crate) struct SourceRun {
-    /// The job's number and the side that runs.
-    pub key: (usize, Side),
+    /// Everybody that it belongs to.
+    pub keys: Vec<SourceKey>,
     /// Its rows.
     pub rows: Vec<RunRow>,
+}
+
+/// The plain runs of `sides` of every job, and of the prompts that its plans resample; rows that are the same text run
+/// once.
+pub(crate) fn source_runs(
+    jobs: &[Job<'_>],
+    outcome: Outcome,
+    sides: &dyn Fn(&Job<'_>) -> BTreeSet<Side>,
+) -> Vec<SourceRun> {
+    let mut runs: Vec<SourceRun> = Vec::new();
+    let mut prompts: BTreeMap<Vec<Vec<u32>>, usize> = BTreeMap::new();
+    for (number, job) in jobs.iter().enumerate() {
+        for side in sides(job) {
+            runs.push(SourceRun {
+                keys: vec![SourceKey::Side(number, side)],
+                rows: side_rows(job.pair, side, outcome),
+            });
+        }
+        let mut resampled: BTreeMap<&Digest, &[u32]> = BTreeMap::new();
+        for (_, intervention) in job.plans.iter().flat_map(|plan| &plan.cells) {
+            resampled.extend(intervention.resampled().map(|prompt| (prompt.digest(), prompt.ids())));
+        }
+        for (digest, ids) in resampled {
+            let rows = prompt_rows(ids, job.pair.answers(Side::Factual), outcome);
+            let key = SourceKey::Prompt(number, digest.clone());
+            let texts: Vec<Vec<u32>> = rows.iter().map(|row| row.ids.clone()).collect();
+            match prompts.get(&texts).and_then(|&run| runs.get_mut(run)) {
+                Some(run) => run.keys.push(key),
+                None => {
+                    prompts.insert(texts, runs.len());
+                    runs.push(SourceRun { keys: vec![key], rows });
+                }
+            }
+        }
+    }
+    runs
 }
 
 impl ActivationCache {
@@ -35,10 +84,14 @@ impl ActivationCache {
         runs: &[SourceRun],
         points: BTreeSet<HookPoint>,
         outcome: Outcome,
+        means: &Means,
     ) -> Result<(Self, Option<Tensor>), InterveneError> {
-        Self::capture_by(model, runs, points, outcome, &mut |batch, hooks| {
-            Ok(model.forward(&batch.ids_bt, Readout::Rows(&batch.readout), hooks)?)
-        })
+        let capture = Self::capture_by(model, runs, points, outcome, &mut |batch, hooks| {
+            Ok(model.forward(&batch.ids_bt, batch.readout(), hooks)?)
+        });
+        let (mut made, outcomes) = capture?;
+        made.means = means.clone();
+        Ok((made, outcomes))
     }
 
     /// The same with the pass run by `forward`, which gives the logits that the batch reads.
@@ -49,7 +102,13 @@ impl ActivationCache {
         outcome: Outcome,
         forward: &mut dyn FnMut(&RunBatch, &mut dyn Hooks) -> Result<Tensor, InterveneError>,
     ) -> Result<(Self, Option<Tensor>), InterveneError> {
-        let mut made = Self { activations: BTreeMap::new(), first_rows: BTreeMap::new(), tokens: 0, log_probs: None };
+        let mut made = Self {
+            activations: BTreeMap::new(),
+            first_rows: BTreeMap::new(),
+            tokens: 0,
+            log_probs: None,
+            means: Means::default(),
+        };
         if runs.is_empty() {
             return Ok((made, None));
         }
@@ -63,7 +122,8 @@ impl ActivationCache {
         let outcomes = Some(batch.outcomes(&logits_nv, None)?);
         made.activations = record.take();
         made.tokens = batch.tokens;
-        made.first_rows = runs.iter().map(|run| run.key).zip(batch.first_rows).collect();
+        let keys = runs.iter().zip(batch.first_rows).flat_map(|(run, row)| run.keys.iter().map(move |key| (key, row)));
+        made.first_rows = keys.map(|(key, row)| (key.clone(), row)).collect();
         Ok((made, outcomes))
     }
 
@@ -100,38 +160,37 @@ impl ActivationCache {
         self
     }
 
-    /// Bytes that one token's activations take at `points`.
-    pub(crate) fn bytes_a_token(model: &LanguageModel, points: &BTreeSet<HookPoint>) -> usize {
-        let architecture = model.architecture();
-        let heads = architecture.n_heads * architecture.head_dim;
-        let width = |point: &HookPoint| match point.kind {
-            crate::model::HookKind::Z => heads,
-            _ => architecture.d_model,
-        };
+    /// Bytes that one token's activations take at `points`, in a text of `tokens`.
+    pub(crate) fn bytes_a_token(model: &LanguageModel, points: &BTreeSet<HookPoint>, tokens: usize) -> usize {
+        let width = |point: &HookPoint| width_at(model.architecture(), *point, tokens);
         points.iter().map(width).sum::<usize>() * DType::F32.size_in_bytes()
     }
 
+    /// The means that plans read.
+    pub(crate) fn means(&self) -> &Means {
+        &self.means
+    }
+
+    /// The same runs with these means.
+    pub(crate) fn with_means(self, means: &Means) -> Self {
+        Self { means: means.clone(), ..self }
+    }
+
     /// First row of a captured run, and the tokens of a padded row.
-    pub(crate) fn place(&self, key: (usize, Side)) -> Option<(usize, usize)> {
-        self.first_rows.get(&key).map(|&row| (row, self.tokens))
+    pub(crate) fn place(&self, key: &SourceKey) -> Option<(usize, usize)> {
+        self.first_rows.get(key).map(|&row| (row, self.tokens))
     }
 
-    /// Rows and padded tokens of a captured activation.
-    pub(crate) fn extent(&self, point: HookPoint) -> Result<(usize, usize), InterveneError> {
-        let activation = self
-            .activations
-            .get(&point)
-            .ok_or_else(|| candle_core::Error::Msg(format!("{point} was not captured for this plan")))?;
-        Ok((activation.dim(0)?, activation.dim(1)?))
+    /// A captured activation.
+    pub(crate) fn at(&self, point: HookPoint) -> Result<&Tensor, InterveneError> {
+        let missing = || candle_core::Error::Msg(format!("{point} was not captured for this plan"));
+        Ok(self.activations.get(&point).ok_or_else(missing)?)
     }
 
-    /// Unit rows of a point, `[n, w]`.
+    /// Unit rows of a point, `[n, w]`; of a pattern elements, `[n, 1]`.
     pub(crate) fn unit_rows(&self, point: HookPoint, at: Vec<u32>) -> Result<Tensor, InterveneError> {
-        let activation = self
-            .activations
-            .get(&point)
-            .ok_or_else(|| candle_core::Error::Msg(format!("{point} was not captured for this plan")))?;
-        let width = activation.dim(D::Minus1)?;
+        let activation = self.at(point)?;
+        let width = if point.kind == HookKind::Pattern { 1 } else { activation.dim(D::Minus1)? };
         let at = Tensor::from_slice(&at, at.len(), activation.device())?;
         Ok(activation.reshape(((), width))?.index_select(&at, 0)?)
     }
@@ -139,9 +198,20 @@ impl ActivationCache {
     /// Plain log-probabilities of the given runs, `[n, v]`; `None` where none were captured.
     pub(crate) fn log_probs(&self, keys: &[(usize, Side)]) -> Result<Option<Tensor>, InterveneError> {
         let Some(log_probs) = &self.log_probs else { return Ok(None) };
-        let row = |key| self.first_rows.get(key).map(|&row| row as u32);
+        let row = |&(job, side)| self.first_rows.get(&SourceKey::Side(job, side)).map(|&row| row as u32);
         let rows: Vec<u32> = keys.iter().filter_map(row).collect();
         let rows = Tensor::from_slice(&rows, rows.len(), log_probs.device())?;
         Ok(Some(log_probs.index_select(&rows, 0)?))
+    }
+}
+
+/// Values of one token at a point, in a text of `tokens`.
+fn width_at(architecture: &Architecture, point: HookPoint, tokens: usize) -> usize {
+    match point.kind {
+        HookKind::Z | HookKind::Q => architecture.n_heads * architecture.head_dim,
+        HookKind::K | HookKind::V => architecture.n_kv_heads * architecture.head_dim,
+        HookKind::Pattern => architecture.n_heads * tokens,
+        HookKind::MlpPre | HookKind::MlpPost => architecture.d_mlp,
+        _ => architecture.d_model,
     }
 }

@@ -6,8 +6,10 @@
 use std::collections::BTreeSet;
 
 use super::batch::{RunBatch, RunRow, side_rows};
-use super::cache::{ActivationCache, SourceRun};
+use super::cache::{ActivationCache, SourceRun, source_runs};
 use super::error::InterveneError;
+use super::intervention::Intervention;
+use super::means::Means;
 use super::outcome::Outcome;
 use super::pair::TokenPair;
 use super::plan::{Plan, Side};
@@ -61,11 +63,12 @@ impl SweepEngine for NaiveEngine {
         progress: &dyn Progress,
     ) -> Result<Vec<Vec<f64>>, InterveneError> {
         check(model, jobs, outcome)?;
+        let means = Means::capture(model, jobs, self.batch_tokens)?;
         let mut outcomes = Vec::with_capacity(jobs.len());
         let mut rest = jobs;
         while !rest.is_empty() {
             let (chunk, later) = rest.split_at(self.chunk(model, rest, outcome));
-            let cache = self.capture(model, chunk, outcome)?;
+            let cache = self.capture_sources(model, chunk, outcome, &means)?;
             outcomes.extend(self.outcomes_from(model, chunk, outcome, &cache, progress)?);
             rest = later;
         }
@@ -82,17 +85,18 @@ impl NaiveEngine {
         outcome: Outcome,
     ) -> Result<ActivationCache, InterveneError> {
         check(model, jobs, outcome)?;
-        let runs: Vec<SourceRun> = jobs
-            .iter()
-            .enumerate()
-            .flat_map(|(number, job)| {
-                let sides = sides_to_run(job, outcome);
-                sides
-                    .into_iter()
-                    .map(move |side| SourceRun { key: (number, side), rows: side_rows(job.pair, side, outcome) })
-            })
-            .collect();
-        Ok(ActivationCache::capture(model, &runs, points(jobs), outcome)?.0)
+        self.capture_sources(model, jobs, outcome, &Means::capture(model, jobs, self.batch_tokens)?)
+    }
+
+    fn capture_sources(
+        &self,
+        model: &LanguageModel,
+        jobs: &[Job<'_>],
+        outcome: Outcome,
+        means: &Means,
+    ) -> Result<ActivationCache, InterveneError> {
+        let runs: Vec<SourceRun> = source_runs(jobs, outcome, &|job| sides_to_run(job, outcome));
+        Ok(ActivationCache::capture(model, &runs, points(jobs), outcome, means)?.0)
     }
 
     /// Carries the plans out on activations captured before, for the same jobs.
@@ -104,7 +108,7 @@ impl NaiveEngine {
         cache: &ActivationCache,
         progress: &dyn Progress,
     ) -> Result<Vec<Vec<f64>>, InterveneError> {
-        let mut outcomes: Vec<Vec<f64>> = jobs.iter().map(|job| vec![f64::NAN; job.plans.len()]).collect();
+        let mut outcomes: Vec<Vec<f64>> = jobs.iter().map(|job| vec![0.0; job.plans.len()]).collect();
         let mut work = work(jobs, outcome);
         // Runs that write at the same points share a batch, so that a pass copies few activations.
         work.sort_by_key(|a| (a.order, a.length));
@@ -120,10 +124,10 @@ impl NaiveEngine {
                     return Err(InterveneError::NotFinite { pair, plan, value });
                 }
                 if let Some(place) = outcomes.get_mut(run.job).and_then(|values| values.get_mut(run.number)) {
-                    *place = value;
+                    *place += value / f64::from(run.plan.draws());
                 }
             }
-            progress.advance(batch.len() as u64);
+            progress.advance(batch.iter().filter(|run| run.draw == 0).count() as u64);
             rest = later;
         }
         Ok(outcomes)
@@ -131,17 +135,15 @@ impl NaiveEngine {
 
     /// How many of the next jobs have their donors captured together.
     fn chunk(&self, model: &LanguageModel, jobs: &[Job<'_>], outcome: Outcome) -> usize {
-        let bytes = ActivationCache::bytes_a_token(model, &points(jobs)).max(1);
-        let budget = self.batch_tokens.min(self.cache_bytes / bytes);
+        let points = points(jobs);
         let (mut rows, mut longest) = (0, 0);
         let fits = |job: &&Job<'_>| {
-            for side in sides_to_run(job, outcome) {
-                for row in side_rows(job.pair, side, outcome) {
-                    rows += 1;
-                    longest = longest.max(row.ids.len());
-                }
+            for run in source_runs(std::slice::from_ref(*job), outcome, &|job| sides_to_run(job, outcome)) {
+                rows += run.rows.len();
+                longest = run.rows.iter().map(|row| row.ids.len()).fold(longest, usize::max);
             }
-            rows * longest <= budget
+            let bytes = ActivationCache::bytes_a_token(model, &points, longest).max(1);
+            rows * longest <= self.batch_tokens.min(self.cache_bytes / bytes)
         };
         jobs.iter().take_while(fits).count().max(1)
     }
@@ -158,10 +160,11 @@ impl NaiveEngine {
     }
 }
 
-/// One plan on one pair, with its rows.
+/// One plan on one pair and one draw of its noise, with its rows.
 struct Run<'a> {
     job: usize,
     number: usize,
+    draw: u32,
     pair: &'a TokenPair,
     plan: &'a Plan,
     rows: Vec<RunRow>,
@@ -176,7 +179,8 @@ fn work<'a>(jobs: &[Job<'a>], outcome: Outcome) -> Vec<Run<'a>> {
             let rows = side_rows(pair, plan.receiver, outcome);
             let length = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
             let order = plan.cells.iter().map(|(site, _)| site.hook()).min();
-            runs.push(Run { job, number, pair, plan, rows, length, order });
+            let run = |draw| Run { job, number, draw, pair, plan, rows: rows.clone(), length, order };
+            runs.extend((0..plan.draws()).map(run));
         }
     }
     runs
@@ -190,10 +194,10 @@ fn run_batch(
 ) -> Result<Vec<f64>, InterveneError> {
     let rows: Vec<&[RunRow]> = runs.iter().map(|run| run.rows.as_slice()).collect();
     let batch = RunBatch::new(&rows, outcome, model.device())?;
-    let mut wiring = Wiring::new(cache, model.architecture(), batch.tokens);
+    let mut wiring = Wiring::new(cache, model.architecture(), &batch, 0);
     for (run, &first_row) in runs.iter().zip(&batch.first_rows) {
-        let Run { job, pair, plan, rows, .. } = run;
-        wiring.add(&Placed { job: *job, pair, plan, rows, first_row, start: 0 })?;
+        let Run { job, draw, pair, plan, rows, .. } = run;
+        wiring.add(&Placed { job: *job, draw: *draw, pair, plan, rows, first_row, start: 0 })?;
     }
     let mut hooks = wiring.hooks(model.device())?;
     let keys: Vec<(usize, Side)> = runs.iter().map(|run| (run.job, run.plan.receiver)).collect();
@@ -202,10 +206,11 @@ fn run_batch(
     Ok(values.into_iter().map(f64::from).collect())
 }
 
-/// The points that the plans of `jobs` read from a donor.
+/// The points that the plans of `jobs` read from plain runs.
 pub(crate) fn points(jobs: &[Job<'_>]) -> BTreeSet<HookPoint> {
     let cells = jobs.iter().flat_map(|job| job.plans).flat_map(|plan| &plan.cells);
-    cells.filter(|(_, intervention)| intervention.reads_donor()).map(|(site, _)| site.hook()).collect()
+    let read = |what: &Intervention| what.reads_donor() || what.resampled().is_some();
+    cells.filter(|(_, intervention)| read(intervention)).map(|(site, _)| site.hook()).collect()
 }
 
 /// The sides whose plain run is needed: the donors, and for a divergence the receivers.

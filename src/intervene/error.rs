@@ -101,6 +101,14 @@ pub enum InterveneError {
         /// The value.
         value: f64,
     },
+    /// A prompt, a set of prompts or a direction that an intervention cannot be made with.
+    #[error("{name:?} {message}")]
+    Source {
+        /// Its name.
+        name: String,
+        /// What is wrong, and what to change.
+        message: String,
+    },
     /// Rows that are no orthonormal basis of a subspace.
     #[error("a basis of {dimensions} rows and {width} columns: {message}")]
     Basis {

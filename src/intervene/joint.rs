@@ -4,9 +4,10 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::batch::{RunBatch, RunRow, side_rows};
-use super::cache::{ActivationCache, SourceRun};
+use super::cache::{ActivationCache, source_runs};
 use super::engine::{Job, check};
 use super::error::InterveneError;
+use super::means::Means;
 use super::outcome::Outcome;
 use super::pair::TokenPair;
 use super::plan::{Plan, Side};
@@ -49,13 +50,9 @@ pub fn joint_outcomes(
     let plan = Plan::interchange(receiver, sites);
     let jobs: Vec<Job<'_>> = pairs.iter().map(|pair| Job { pair, plans: std::slice::from_ref(&plan) }).collect();
     check(model, &jobs, outcome)?;
-    let donor = receiver.other();
-    let donors = pairs.iter().enumerate();
-    let donors: Vec<SourceRun> = donors
-        .map(|(number, pair)| SourceRun { key: (number, donor), rows: side_rows(pair, donor, outcome) })
-        .collect();
+    let donors = source_runs(&jobs, outcome, &|_| [receiver.other()].into());
     let points = sites.iter().map(Site::hook).collect();
-    let (cache, source) = ActivationCache::capture(model, &donors, points, outcome)?;
+    let (cache, source) = ActivationCache::capture(model, &donors, points, outcome, &Means::default())?;
     let cache = match gradient {
         SourceGradient::Attached => cache,
         SourceGradient::Detached => cache.detached(),
@@ -63,10 +60,10 @@ pub fn joint_outcomes(
     let rows: Vec<Vec<RunRow>> = pairs.iter().map(|pair| side_rows(pair, receiver, outcome)).collect();
     let twice: Vec<&[RunRow]> = rows.iter().chain(&rows).map(Vec::as_slice).collect();
     let batch = RunBatch::new(&twice, outcome, model.device())?;
-    let mut wiring = Wiring::new(&cache, model.architecture(), batch.tokens);
+    let mut wiring = Wiring::new(&cache, model.architecture(), &batch, 0);
     let patched = batch.first_rows.iter().skip(pairs.len());
     for (job, ((&pair, rows), &first_row)) in pairs.iter().zip(&rows).zip(patched).enumerate() {
-        wiring.add(&Placed { job, pair, plan: &plan, rows, first_row, start: 0 })?;
+        wiring.add(&Placed { job, draw: 0, pair, plan: &plan, rows, first_row, start: 0 })?;
     }
     let mut hooks = wiring.hooks(model.device())?;
     let both = batch.run(model, &mut hooks, None)?;

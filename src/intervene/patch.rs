@@ -1,17 +1,20 @@
 //! The hook that replaces activations, differentiable in everything that it passes on.
 //!
 //! An activation is seen as rows of its last dimension: *unit rows*. A unit row is `row·T + position` at stream points
-//! `[b, t, d]` and `(row·T + position)·H + head` at head points `[b, t, h, k]`. Replaced rows are put behind the
-//! activation and selected from there, so a pass costs one copy a patched point, and gradients reach both the rows
-//! that stay and those that come in.
+//! `[b, t, d]`, `(row·T + position)·H + head` at head points `[b, t, h, k]`, and `(row·H + head)·T + destination` of a
+//! pattern `[b, h, t, s]`. Whole unit rows are replaced, a run of their columns, or single elements. Where nothing is
+//! tracked, the activation is copied once and written into. Where something is, the rows that come in are put behind
+//! the activation and selected from there, so that gradients reach both what stays and what comes in (candle's own
+//! `scatter` hands the gradient of an overwritten place on to the value that was overwritten).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{D, Result, Tensor, bail};
 
+use super::subspace::Subspace;
 use crate::model::{HookPoint, Hooks};
 
-/// What `n` unit rows of width `w` become.
+/// What `n` rows of width `w` become.
 #[derive(Debug, Clone)]
 pub enum Replacement {
     /// These rows, `[n, w]`.
@@ -25,11 +28,39 @@ pub enum Replacement {
         /// Unit vectors, `[n, w]`.
         direction: Tensor,
     },
+    /// own + these rows, `[n, w]`.
+    Add(Tensor),
+    /// own − its part inside a subspace of width `w`.
+    ProjectOut(Subspace),
+    /// own + the part of (source − own) inside a subspace of width `w`.
+    Within {
+        /// The rows whose part comes in, `[n, w]`.
+        source: Tensor,
+        /// Where it is exchanged.
+        subspace: Subspace,
+    },
+}
+
+/// What of an activation is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum View {
+    /// Whole unit rows, `w` their width.
+    Rows,
+    /// A run of columns of unit rows, `w` their number.
+    Columns {
+        /// The first of them.
+        first: usize,
+        /// How many.
+        count: usize,
+    },
+    /// Single elements by their place in the flattened activation, `w` = 1.
+    Elements,
 }
 
 #[derive(Debug, Clone)]
 struct Part {
     at: Vec<u32>,
+    view: View,
     value: Replacement,
 }
 
@@ -47,10 +78,15 @@ impl PatchHooks {
         Self::default()
     }
 
-    /// Replaces the unit rows `at` of `point`. Where two calls name the same row, the later one holds.
+    /// Replaces the unit rows `at` of `point`. Calls hold one after another: a later one finds what the earlier wrote.
     pub fn replace(&mut self, point: HookPoint, at: Vec<u32>, value: Replacement) {
+        self.replace_in(point, View::Rows, at, value);
+    }
+
+    /// The same of a part of unit rows, or of elements.
+    pub fn replace_in(&mut self, point: HookPoint, view: View, at: Vec<u32>, value: Replacement) {
         if !at.is_empty() {
-            self.parts.entry(point).or_default().push(Part { at, value });
+            self.parts.entry(point).or_default().push(Part { at, view, value });
         }
     }
 
@@ -83,44 +119,115 @@ impl Hooks for PatchHooks {
 }
 
 fn patch(point: HookPoint, activation: &Tensor, parts: &[Part]) -> Result<Tensor> {
-    let width = activation.dim(D::Minus1)?;
-    let units = activation.elem_count() / width.max(1);
-    let own_uw = activation.reshape((units, width))?;
-    let mut order: Vec<u32> = (0..units as u32).collect();
-    let mut rows = vec![own_uw.clone()];
-    let mut next = units as u32;
+    let width = activation.dim(D::Minus1)?.max(1);
+    let shape = activation.shape();
+    let tracked = activation.track_op() || parts.iter().any(|part| part.value.tracked());
+    let mut passed_on = match tracked {
+        true => activation.clone(),
+        false => activation.contiguous()?.copy()?,
+    };
     for part in parts {
-        rows.push(part.rows(&own_uw)?.to_dtype(activation.dtype())?);
-        for (&at, row) in part.at.iter().zip(next..) {
-            match order.get_mut(at as usize) {
-                Some(slot) => *slot = row,
-                None => bail!("{point}: unit row {at} of {units} cannot be replaced"),
-            }
+        let width = if part.view == View::Elements { 1 } else { width };
+        let units_uw = passed_on.reshape((activation.elem_count() / width, width))?;
+        let units = units_uw.dim(0)?;
+        if let Some(at) = part.at.iter().find(|at| **at as usize >= units) {
+            bail!("{point}: unit row {at} of {units} cannot be replaced");
         }
-        next += part.at.len() as u32;
+        let (first, count) = match part.view {
+            View::Columns { first, count } => (first, count),
+            View::Rows | View::Elements => (0, width),
+        };
+        if first + count > width {
+            bail!("{point}: columns {first} to {} of {width} cannot be replaced", first + count);
+        }
+        let rows_nw = part.rows(&units_uw, first, count)?.to_dtype(activation.dtype())?;
+        match tracked {
+            true => passed_on = woven(&units_uw, &part.at, &rows_nw, first)?.reshape(shape)?,
+            false => part.write(&passed_on, width, first, &rows_nw)?,
+        }
     }
-    let order = Tensor::from_vec(order, units, activation.device())?;
-    Tensor::cat(&rows, 0)?.index_select(&order, 0)?.reshape(activation.shape())
+    Ok(passed_on)
+}
+
+/// The units with the columns from `first` on of the rows `at` replaced, as a part of the graph.
+fn woven(units_uw: &Tensor, at: &[u32], rows_nc: &Tensor, first: usize) -> Result<Tensor> {
+    let (units, width) = units_uw.dims2()?;
+    let count = rows_nc.dim(1)?;
+    let rows_nw = match count == width {
+        true => rows_nc.clone(),
+        false => {
+            let own_nw = units_uw.index_select(&Tensor::new(at, units_uw.device())?, 0)?;
+            let after = first + count;
+            let (left, right) = (own_nw.narrow(1, 0, first)?, own_nw.narrow(1, after, width - after)?);
+            Tensor::cat(&[&left, rows_nc, &right], 1)?
+        }
+    };
+    let mut order: Vec<u32> = (0..units as u32).collect();
+    for (&at, row) in at.iter().zip(units as u32..) {
+        if let Some(slot) = order.get_mut(at as usize) {
+            *slot = row;
+        }
+    }
+    let order = Tensor::from_vec(order, units, units_uw.device())?;
+    Tensor::cat(&[units_uw, &rows_nw], 0)?.index_select(&order, 0)
+}
+
+impl Replacement {
+    fn tracked(&self) -> bool {
+        match self {
+            Replacement::Rows(rows) | Replacement::Add(rows) => rows.track_op(),
+            Replacement::Direction { source, direction } => source.track_op() || direction.track_op(),
+            Replacement::Within { source, .. } => source.track_op(),
+            Replacement::Zero | Replacement::ProjectOut(_) => false,
+        }
+    }
 }
 
 impl Part {
-    /// The replacing rows `[n, w]`.
-    fn rows(&self, own_uw: &Tensor) -> Result<Tensor> {
-        let (n, width) = (self.at.len(), own_uw.dim(1)?);
+    /// The replacing rows `[n, count]` of the columns from `first` on.
+    fn rows(&self, units_uw: &Tensor, first: usize, count: usize) -> Result<Tensor> {
+        let n = self.at.len();
+        let own_nw = || {
+            let at = Tensor::new(self.at.as_slice(), units_uw.device())?;
+            units_uw.index_select(&at, 0)?.narrow(1, first, count)?.contiguous()
+        };
         let rows = match &self.value {
             Replacement::Rows(rows) => rows.clone(),
-            Replacement::Zero => Tensor::zeros((n, width), own_uw.dtype(), own_uw.device())?,
+            Replacement::Zero => Tensor::zeros((n, count), units_uw.dtype(), units_uw.device())?,
             Replacement::Direction { source, direction } => {
-                let at = Tensor::new(self.at.as_slice(), own_uw.device())?;
-                let own_nw = own_uw.index_select(&at, 0)?;
+                let own_nw = own_nw()?;
                 let distance_n1 = (source - &own_nw)?.sqr()?.sum_keepdim(1)?.sqrt()?;
                 (own_nw + direction.broadcast_mul(&distance_n1)?)?
             }
+            Replacement::Add(rows) => (own_nw()? + rows)?,
+            Replacement::ProjectOut(subspace) => {
+                let own_nw = own_nw()?;
+                (&own_nw - subspace.inside(&own_nw)?)?
+            }
+            Replacement::Within { source, subspace } => {
+                let own_nw = own_nw()?;
+                (&own_nw + subspace.inside(&(source - &own_nw)?)?)?
+            }
         };
-        if rows.dims() != [n, width] {
-            bail!("{n} rows of width {width} are to be replaced by {:?}", rows.dims());
+        if rows.dims() != [n, count] {
+            bail!("{n} rows of width {count} are to be replaced by {:?}", rows.dims());
         }
         Ok(rows)
+    }
+
+    /// Writes rows `[n, count]` into an activation that nobody else holds.
+    fn write(&self, activation: &Tensor, width: usize, first: usize, rows_nc: &Tensor) -> Result<()> {
+        let count = rows_nc.dim(1)?;
+        let device = activation.device();
+        let rows_nc = rows_nc.contiguous()?;
+        if count == width {
+            let units_uw = activation.reshape((activation.elem_count() / width, width))?;
+            let at = Tensor::new(self.at.as_slice(), device)?.unsqueeze(1)?;
+            return units_uw.scatter_set(&at.broadcast_as(rows_nc.shape())?.contiguous()?, &rows_nc, 0);
+        }
+        let columns = |&at: &u32| (0..count).map(move |column| (at as usize * width + first + column) as u32);
+        let at = Tensor::from_iter(self.at.iter().flat_map(columns), device)?;
+        activation.flatten_all()?.scatter_set(&at, &rows_nc.flatten_all()?, 0)
     }
 }
 

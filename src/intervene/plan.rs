@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::error::InterveneError;
+use super::intervention::Intervention;
 use super::site::Site;
 use crate::base::Digest;
 use crate::base::digest::Hasher;
@@ -31,31 +32,8 @@ impl Side {
     }
 }
 
-/// What a site receives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Intervention {
-    /// The donor's activation at the aligned position.
-    Interchange,
-    /// Its own activation plus a random direction as long as the interchange would have moved it: a control that
-    /// disturbs as much and says nothing. Drawn from the seed, the pair's id, the site and the position.
-    RandomDirection {
-        /// The stream's seed.
-        seed: u64,
-    },
-    /// Zero.
-    Zero,
-}
-
-impl Intervention {
-    /// Whether the donor's run is needed.
-    pub fn reads_donor(self) -> bool {
-        !matches!(self, Intervention::Zero)
-    }
-}
-
 /// One patched run.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// The side that runs and is changed; the donor is the other one.
     pub receiver: Side,
@@ -74,15 +52,36 @@ impl Plan {
         Self { receiver, cells: sites.iter().map(|site| (site.clone(), Intervention::Interchange)).collect() }
     }
 
-    /// Refuses sites that the architecture does not have, and a site that is named twice.
+    /// The receiver with the same done at every one of `sites`, all at once: a window of layers, a set of heads.
+    pub fn everywhere(receiver: Side, sites: &[Site], intervention: &Intervention) -> Self {
+        Self { receiver, cells: sites.iter().map(|site| (site.clone(), intervention.clone())).collect() }
+    }
+
+    /// Refuses sites that the architecture does not have, what they cannot receive, a site that is named twice, and
+    /// draws of different numbers. Needs no weights.
     pub fn check(&self, architecture: &Architecture) -> Result<(), InterveneError> {
-        for (number, (site, _)) in self.cells.iter().enumerate() {
+        let refuse = |site: &Site, message: String| Err(InterveneError::Plan { site: site.to_string(), message });
+        for (number, (site, intervention)) in self.cells.iter().enumerate() {
             site.check(architecture)?;
-            if self.cells.iter().take(number).any(|(earlier, _)| earlier == site) {
-                return Err(InterveneError::Plan { site: site.to_string(), message: "it is named twice".into() });
+            intervention.check(site, architecture)?;
+            let mut earlier = self.cells.iter().take(number);
+            if earlier.clone().any(|(earlier, _)| earlier == site) {
+                return refuse(site, "it is named twice".into());
+            }
+            let draws = intervention.draws();
+            if draws > 1 && earlier.any(|(_, other)| other.draws() > 1 && other.draws() != draws) {
+                return refuse(
+                    site,
+                    format!("{draws} draws beside another number; noise of one plan is drawn together"),
+                );
             }
         }
         Ok(())
+    }
+
+    /// How many runs its outcome is averaged over: the draws of its noise, else 1.
+    pub fn draws(&self) -> u32 {
+        self.cells.iter().map(|(_, intervention)| intervention.draws()).max().unwrap_or(1)
     }
 
     /// The digest of what the plan does; the order of its cells does not matter.
@@ -105,12 +104,7 @@ impl fmt::Display for Plan {
         write!(f, "{receiver} run")?;
         let mut join = " with ";
         for (site, intervention) in &self.cells {
-            let what = match intervention {
-                Intervention::Interchange => "interchange",
-                Intervention::RandomDirection { .. } => "random direction",
-                Intervention::Zero => "zero",
-            };
-            write!(f, "{join}{what} at {site}")?;
+            write!(f, "{join}{intervention} at {site}")?;
             join = ", ";
         }
         Ok(())

@@ -9,21 +9,15 @@
 //! Cost, in block·positions a row of T tokens and L blocks: (L − l)(T − p) in place of L·T, which over a sweep of all
 //! layers and positions is a fourth; and one pass a side.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use candle_core::{D, Tensor};
-
-use super::batch::{RunBatch, RunRow, side_rows};
-use super::cache::{ActivationCache, SourceRun};
-use super::engine::{Job, NaiveEngine, SweepEngine, check, points};
+use super::cache::ActivationCache;
+use super::cost::Operations;
+use super::engine::{Job, NaiveEngine, SweepEngine, check};
 use super::error::InterveneError;
+use super::means::Means;
 use super::outcome::Outcome;
-use super::pair::TokenPair;
-use super::plan::{Intervention, Plan, Side};
-use super::site::{Positions, SiteKind};
-use super::wiring::{Placed, Wiring};
+use super::plain::{PlainRuns, Run, rows_of, to_keep};
 use crate::base::Progress;
-use crate::model::{HookKind, HookPoint, KeyValueCache, LanguageModel, Prefix, Readout, Span, Start};
+use crate::model::LanguageModel;
 
 /// Starts every patched run at the first block and position that the plan can change.
 #[derive(Debug, Clone, Copy)]
@@ -38,15 +32,6 @@ impl Default for ReuseEngine {
     fn default() -> Self {
         Self { batch_tokens: 4096, cache_bytes: 512 << 20 }
     }
-}
-
-/// Block·positions that a sweep runs, and that the naive engine would have run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Operations {
-    /// With reuse, the plain runs included.
-    pub reused: u64,
-    /// One full pass a plan.
-    pub naive: u64,
 }
 
 impl SweepEngine for ReuseEngine {
@@ -67,11 +52,12 @@ impl SweepEngine for ReuseEngine {
             let naive = NaiveEngine { batch_tokens: self.batch_tokens, cache_bytes: self.cache_bytes };
             return naive.outcomes(model, jobs, outcome, progress);
         }
+        let means = Means::capture(model, jobs, self.batch_tokens)?;
         let mut outcomes = Vec::with_capacity(jobs.len());
         let mut rest = jobs;
         while !rest.is_empty() {
-            let (group, later) = rest.split_at(self.group(model, rest, outcome));
-            let plain = PlainRuns::store(model, group, outcome)?;
+            let (group, later) = rest.split_at(self.group(model, rest, outcome)?);
+            let plain = PlainRuns::store(model, group, outcome, &means)?;
             outcomes.extend(self.patched(model, group, outcome, &plain, progress)?);
             rest = later;
         }
@@ -80,7 +66,7 @@ impl SweepEngine for ReuseEngine {
 }
 
 impl ReuseEngine {
-    /// What these jobs cost.
+    /// What these jobs cost, without running them.
     pub fn operations(
         &self,
         model: &LanguageModel,
@@ -88,21 +74,7 @@ impl ReuseEngine {
         outcome: Outcome,
     ) -> Result<Operations, InterveneError> {
         check(model, jobs, outcome)?;
-        let layers = model.architecture().n_layers;
-        let mut counted = Operations::default();
-        for job in jobs {
-            counted.reused += rows_of(job, outcome).map(|row| (layers * row.ids.len()) as u64).sum::<u64>();
-            for plan in job.plans {
-                let rows = side_rows(job.pair, plan.receiver, outcome);
-                let begin = Begin::of(plan, job.pair)?;
-                for row in &rows {
-                    counted.naive += (layers * row.ids.len()) as u64;
-                    counted.reused +=
-                        begin.map_or(0, |begin| (layers - begin.layer) * (row.ids.len() - begin.position)) as u64;
-                }
-            }
-        }
-        Ok(counted)
+        Operations::of(model, jobs, outcome)
     }
 
     fn patched(
@@ -113,25 +85,21 @@ impl ReuseEngine {
         plain: &PlainRuns,
         progress: &dyn Progress,
     ) -> Result<Vec<Vec<f64>>, InterveneError> {
-        let mut outcomes: Vec<Vec<f64>> = jobs.iter().map(|job| vec![f64::NAN; job.plans.len()]).collect();
+        let mut outcomes: Vec<Vec<f64>> = jobs.iter().map(|job| vec![0.0; job.plans.len()]).collect();
         let mut work = Vec::new();
         for (number, job) in jobs.iter().enumerate() {
             for (place, plan) in job.plans.iter().enumerate() {
-                match Begin::of(plan, job.pair)? {
-                    Some(begin) => work.push(Run::new((number, place), job.pair, plan, begin, outcome)),
+                let run = Run::new((number, place), job.pair, plan, outcome)?;
+                match run.begin {
+                    Some(_) => work.extend((0..plan.draws()).map(|draw| Run { draw, ..run.clone() })),
                     None => {
-                        let value = plain.outcome((number, plan.receiver));
-                        put(
-                            &mut outcomes,
-                            &Run::new((number, place), job.pair, plan, Begin::default(), outcome),
-                            value,
-                        )?;
+                        put(&mut outcomes, &run, plain.outcome((number, plan.receiver)), 1)?;
                         progress.advance(1);
                     }
                 }
             }
         }
-        work.sort_by_key(|run| (run.begin.layer, run.order, run.tokens()));
+        work.sort_by_key(|run| (run.from(), run.order, run.tokens()));
         let mut rest = work.as_slice();
         while !rest.is_empty() {
             if progress.cancelled() {
@@ -139,221 +107,51 @@ impl ReuseEngine {
             }
             let (batch, later) = rest.split_at(self.fitting(rest));
             for (run, value) in batch.iter().zip(plain.run(model, batch, outcome)?) {
-                put(&mut outcomes, run, value)?;
+                put(&mut outcomes, run, value, run.plan.draws())?;
             }
-            progress.advance(batch.len() as u64);
+            progress.advance(batch.iter().filter(|run| run.draw == 0).count() as u64);
             rest = later;
         }
         Ok(outcomes)
     }
 
     /// How many of the next jobs have their plain runs stored together.
-    fn group(&self, model: &LanguageModel, jobs: &[Job<'_>], outcome: Outcome) -> usize {
+    fn group(&self, model: &LanguageModel, jobs: &[Job<'_>], outcome: Outcome) -> Result<usize, InterveneError> {
         let architecture = model.architecture();
         let keys = 2 * architecture.n_layers * architecture.n_kv_heads * architecture.head_dim * 4;
-        let kept = to_keep(jobs, &points(jobs));
-        let bytes = (keys + ActivationCache::bytes_a_token(model, &kept)).max(1);
-        let budget = self.batch_tokens.max(1).min(self.cache_bytes / bytes);
+        let kept = to_keep(model, jobs, outcome)?;
         let (mut rows, mut longest) = (0, 0);
         let fits = |job: &&Job<'_>| {
             for row in rows_of(job, outcome) {
                 rows += 1;
                 longest = longest.max(row.ids.len());
             }
-            rows * longest <= budget
+            let bytes = (keys + ActivationCache::bytes_a_token(model, &kept, longest)).max(1);
+            rows * longest <= self.batch_tokens.max(1).min(self.cache_bytes / bytes)
         };
-        jobs.iter().take_while(fits).count().max(1)
+        Ok(jobs.iter().take_while(fits).count().max(1))
     }
 
-    /// How many of the next runs, all from the same block on, fill a batch.
+    /// How many of the next runs, all from the same place on, fill a batch.
     fn fitting(&self, runs: &[Run<'_>]) -> usize {
-        let (mut rows, mut longest) = (0, 0);
-        let layer = runs.first().map(|run| run.begin.layer);
+        let mut tokens = 0;
+        let from = runs.first().map(Run::from);
         let fits = |run: &&Run<'_>| {
-            rows += run.rows.len();
-            longest = longest.max(run.tokens());
-            Some(run.begin.layer) == layer && rows * longest <= self.batch_tokens
+            tokens += run.tokens();
+            Some(run.from()) == from && tokens <= self.batch_tokens
         };
         runs.iter().take_while(fits).count().max(1)
     }
 }
 
-/// The first block and position that a plan can change.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Begin {
-    layer: usize,
-    position: usize,
-}
-
-impl Begin {
-    /// `None` where the plan can change nothing.
-    fn of(plan: &Plan, pair: &TokenPair) -> Result<Option<Self>, InterveneError> {
-        let mut begin: Option<Self> = None;
-        let front = pair.shared_front();
-        for (site, intervention) in &plan.cells {
-            let changes = |&(own, donor): &(usize, usize)| {
-                let same = own == donor
-                    && (own < front
-                        || (site.layer == 0
-                            && site.kind == SiteKind::ResidPre
-                            && token(pair, plan.receiver, own) == token(pair, plan.receiver.other(), donor)));
-                *intervention == Intervention::Zero || !same
-            };
-            let mut positions: Vec<usize> =
-                pair.resolve(&site.positions, plan.receiver)?.into_iter().filter(changes).map(|(own, _)| own).collect();
-            if site.positions == Positions::All {
-                // Tokens of an answer that is fed come after the prompt.
-                positions.push(pair.side(plan.receiver).ids.len());
-            }
-            if let Some(position) = positions.into_iter().min() {
-                let earlier = begin.unwrap_or(Self { layer: usize::MAX, position: usize::MAX });
-                begin = Some(Self { layer: site.layer.min(earlier.layer), position: position.min(earlier.position) });
-            }
-        }
-        Ok(begin)
-    }
-}
-
-fn token(pair: &TokenPair, side: Side, position: usize) -> Option<u32> {
-    pair.side(side).ids.get(position).copied()
-}
-
-/// One plan on one pair, with its rows.
-struct Run<'a> {
-    job: usize,
-    number: usize,
-    pair: &'a TokenPair,
-    plan: &'a Plan,
-    rows: Vec<RunRow>,
-    begin: Begin,
-    order: Option<HookPoint>,
-}
-
-impl<'a> Run<'a> {
-    fn new((job, number): (usize, usize), pair: &'a TokenPair, plan: &'a Plan, begin: Begin, outcome: Outcome) -> Self {
-        let order = plan.cells.iter().map(|(site, _)| site.hook()).min();
-        let rows = side_rows(pair, plan.receiver, outcome);
-        // What is read first stands at the prompt's last position.
-        let last = pair.side(plan.receiver).ids.len().saturating_sub(1);
-        let begin = Begin { position: begin.position.min(last), ..begin };
-        Self { job, number, pair, plan, rows, begin, order }
-    }
-
-    /// Tokens of its longest row.
-    fn tokens(&self) -> usize {
-        self.rows.iter().map(|row| row.ids.len()).max().unwrap_or(0).saturating_sub(self.begin.position)
-    }
-}
-
-fn put(outcomes: &mut [Vec<f64>], run: &Run<'_>, value: f64) -> Result<(), InterveneError> {
+/// Adds one of `draws` outcomes that are averaged.
+fn put(outcomes: &mut [Vec<f64>], run: &Run<'_>, value: f64, draws: u32) -> Result<(), InterveneError> {
     if !value.is_finite() {
         let (pair, plan) = (run.pair.id.clone(), run.plan.to_string());
         return Err(InterveneError::NotFinite { pair, plan, value });
     }
     if let Some(place) = outcomes.get_mut(run.job).and_then(|values| values.get_mut(run.number)) {
-        *place = value;
+        *place += value / f64::from(draws);
     }
     Ok(())
-}
-
-/// The sides that a job runs plainly: receivers, and the donors of what is interchanged.
-fn sides_of(job: &Job<'_>) -> BTreeSet<Side> {
-    let donors = job.plans.iter().filter(|plan| plan.cells.iter().any(|(_, what)| what.reads_donor()));
-    let receivers = job.plans.iter().map(|plan| plan.receiver);
-    donors.map(|plan| plan.receiver.other()).chain(receivers).collect()
-}
-
-fn rows_of(job: &Job<'_>, outcome: Outcome) -> impl Iterator<Item = RunRow> {
-    sides_of(job).into_iter().flat_map(move |side| side_rows(job.pair, side, outcome))
-}
-
-/// What the plain runs keep: what plans read from donors, and the streams that patched runs begin at.
-fn to_keep(jobs: &[Job<'_>], read: &BTreeSet<HookPoint>) -> BTreeSet<HookPoint> {
-    let cells =
-        jobs.iter().flat_map(|job| job.plans).filter_map(|plan| plan.cells.iter().map(|(site, _)| site.layer).min());
-    cells.map(|layer| HookPoint::new(HookKind::ResidPre, layer)).chain(read.iter().copied()).collect()
-}
-
-/// The plain runs of a group of pairs with all that patched runs continue.
-struct PlainRuns {
-    kept: ActivationCache,
-    stored: KeyValueCache,
-    outcomes: BTreeMap<(usize, Side), f64>,
-}
-
-impl PlainRuns {
-    fn store(model: &LanguageModel, jobs: &[Job<'_>], outcome: Outcome) -> Result<Self, InterveneError> {
-        let runs: Vec<SourceRun> = jobs
-            .iter()
-            .enumerate()
-            .flat_map(|(number, job)| {
-                let run = move |side| SourceRun { key: (number, side), rows: side_rows(job.pair, side, outcome) };
-                sides_of(job).into_iter().map(run)
-            })
-            .collect();
-        let rows = runs.iter().map(|run| run.rows.len()).sum();
-        let longest = runs.iter().flat_map(|run| &run.rows).map(|row| row.ids.len()).max().unwrap_or(0);
-        let mut stored = model.cache(rows, longest)?;
-        let points = to_keep(jobs, &points(jobs));
-        let (kept, values) = ActivationCache::capture_by(model, &runs, points, outcome, &mut |batch, hooks| {
-            let spans = spans(batch, &(0..rows).collect::<Vec<_>>());
-            Ok(model.extend(&mut stored, &batch.ids_bt, &spans, Readout::Rows(&batch.readout), hooks)?)
-        })?;
-        let values = match values {
-            Some(values) => values.to_vec1::<f32>()?,
-            None => Vec::new(),
-        };
-        let outcomes = runs.iter().map(|run| run.key).zip(values.into_iter().map(f64::from)).collect();
-        Ok(Self { kept, stored, outcomes })
-    }
-
-    /// The outcome of a plain run.
-    fn outcome(&self, key: (usize, Side)) -> f64 {
-        self.outcomes.get(&key).copied().unwrap_or(f64::NAN)
-    }
-
-    /// Runs a batch of patched runs that begin before the same block.
-    fn run(&self, model: &LanguageModel, runs: &[Run<'_>], outcome: Outcome) -> Result<Vec<f64>, InterveneError> {
-        let laid: Vec<(&[RunRow], usize)> = runs.iter().map(|run| (run.rows.as_slice(), run.begin.position)).collect();
-        let batch = RunBatch::starting(&laid, outcome, model.device())?;
-        let mut wiring = Wiring::new(&self.kept, model.architecture(), batch.tokens);
-        let mut continued = Vec::new();
-        for (run, &first_row) in runs.iter().zip(&batch.first_rows) {
-            let Run { job, pair, plan, rows, begin, .. } = run;
-            wiring.add(&Placed { job: *job, pair, plan, rows, first_row, start: begin.position })?;
-            let (first, _) = self.kept.place((*job, plan.receiver)).unwrap_or_default();
-            continued.extend((0..rows.len()).map(|offset| first + offset));
-        }
-        let spans = spans(&batch, &continued);
-        let layer = runs.first().map_or(0, |run| run.begin.layer);
-        let resid_btd = self.stream(layer, &spans, batch.tokens)?;
-        let mut hooks = wiring.hooks(model.device())?;
-        let prefix = Some(Prefix { cache: &self.stored, spans: &spans });
-        let start = Start::Residual { layer, resid_btd: &resid_btd };
-        let logits_nv = model.resume(start, prefix, Readout::Rows(&batch.readout), &mut hooks)?;
-        let keys: Vec<(usize, Side)> = runs.iter().map(|run| (run.job, run.plan.receiver)).collect();
-        let reference = self.kept.log_probs(&keys)?;
-        let values = batch.outcomes(&logits_nv, reference.as_ref())?.to_vec1::<f32>()?;
-        Ok(values.into_iter().map(f64::from).collect())
-    }
-
-    /// The stored stream before a block, `[b, t, d]`, each row from its start on; padding repeats a row's last token.
-    fn stream(&self, layer: usize, spans: &[Span], tokens: usize) -> Result<Tensor, InterveneError> {
-        let point = HookPoint::new(HookKind::ResidPre, layer);
-        let (_, width) = self.kept.extent(point)?;
-        let places = spans.iter().flat_map(|span| {
-            let last = span.start + span.tokens.saturating_sub(1);
-            (0..tokens).map(move |token| (span.row * width + (span.start + token).min(last)) as u32)
-        });
-        let rows = self.kept.unit_rows(point, places.collect())?;
-        let model_width = rows.dim(D::Minus1)?;
-        Ok(rows.reshape((spans.len(), tokens, model_width))?)
-    }
-}
-
-/// Row i of a batch continues stored row `rows[i]`.
-fn spans(batch: &RunBatch, rows: &[usize]) -> Vec<Span> {
-    let span =
-        |(stretch, &row): (&super::batch::Stretch, &usize)| Span { row, start: stretch.start, tokens: stretch.tokens };
-    batch.stretches.iter().zip(rows).map(span).collect()
 }

@@ -1,9 +1,11 @@
-//! Sites: a hook point, the positions, and the head where the point has heads.
+//! Sites: a hook point, the positions, the head where the point has heads, and the part of what stands there.
 //!
-//! The text is the hook point's name with a bracket: `blocks.2.attn.hook_z[head=1]`,
-//! `blocks.1.hook_resid_pre[slot=name]`, `blocks.0.hook_mlp_out[pos=3]`; no bracket means every position and head.
+//! Points with heads are `q`, `z`, `pattern` (query heads) and `k`, `v` (key/value heads: under grouped-query attention
+//! one stands for all query heads that read it). A pattern site is a destination (its positions) and the sources that
+//! it reads ([`Part::From`]); MLP neurons are what the output projection of a dense MLP reads.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -16,51 +18,111 @@ use crate::model::{Architecture, HookKind, HookPoint};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SiteKind {
+    /// Token embedding, after any embedding scale.
+    Embed,
+    /// Learned position embedding (models that have one).
+    PosEmbed,
     /// Residual stream before a block.
     ResidPre,
-    /// Residual stream between attention and MLP (not in parallel blocks).
-    ResidMid,
-    /// Residual stream after a block.
-    ResidPost,
+    /// Queries, before any norm of theirs and before rotation.
+    Q,
+    /// Keys, likewise.
+    K,
+    /// Values.
+    V,
+    /// Attention probabilities, destination by source. What is written is not normalised again.
+    Pattern,
     /// Head outputs before the output projection.
     Z,
     /// What attention adds to the stream.
     AttnOut,
+    /// Residual stream between attention and MLP (not in parallel blocks).
+    ResidMid,
+    /// MLP neurons: what the MLP's output projection reads (not in mixtures of experts).
+    MlpPost,
     /// What the MLP adds to the stream.
     MlpOut,
+    /// Residual stream after a block.
+    ResidPost,
 }
 
 impl SiteKind {
-    /// All kinds, in the order in which a block passes them.
-    pub const ALL: [SiteKind; 6] =
-        [SiteKind::ResidPre, SiteKind::Z, SiteKind::AttnOut, SiteKind::ResidMid, SiteKind::MlpOut, SiteKind::ResidPost];
+    /// All kinds, in the order in which a pass meets them.
+    pub const ALL: [SiteKind; 13] = [
+        SiteKind::Embed,
+        SiteKind::PosEmbed,
+        SiteKind::ResidPre,
+        SiteKind::Q,
+        SiteKind::K,
+        SiteKind::V,
+        SiteKind::Pattern,
+        SiteKind::Z,
+        SiteKind::AttnOut,
+        SiteKind::ResidMid,
+        SiteKind::MlpPost,
+        SiteKind::MlpOut,
+        SiteKind::ResidPost,
+    ];
 
     /// The short name: `resid_pre`, `z`, …
     pub fn name(self) -> &'static str {
         match self {
+            SiteKind::Embed => "embed",
+            SiteKind::PosEmbed => "pos_embed",
             SiteKind::ResidPre => "resid_pre",
-            SiteKind::ResidMid => "resid_mid",
-            SiteKind::ResidPost => "resid_post",
+            SiteKind::Q => "q",
+            SiteKind::K => "k",
+            SiteKind::V => "v",
+            SiteKind::Pattern => "pattern",
             SiteKind::Z => "z",
             SiteKind::AttnOut => "attn_out",
+            SiteKind::ResidMid => "resid_mid",
+            SiteKind::MlpPost => "mlp_post",
             SiteKind::MlpOut => "mlp_out",
+            SiteKind::ResidPost => "resid_post",
         }
     }
 
     /// The hook that carries it.
     pub fn hook(self) -> HookKind {
         match self {
+            SiteKind::Embed => HookKind::Embed,
+            SiteKind::PosEmbed => HookKind::PosEmbed,
             SiteKind::ResidPre => HookKind::ResidPre,
-            SiteKind::ResidMid => HookKind::ResidMid,
-            SiteKind::ResidPost => HookKind::ResidPost,
+            SiteKind::Q => HookKind::Q,
+            SiteKind::K => HookKind::K,
+            SiteKind::V => HookKind::V,
+            SiteKind::Pattern => HookKind::Pattern,
             SiteKind::Z => HookKind::Z,
             SiteKind::AttnOut => HookKind::AttnOut,
+            SiteKind::ResidMid => HookKind::ResidMid,
+            SiteKind::MlpPost => HookKind::MlpPost,
             SiteKind::MlpOut => HookKind::MlpOut,
+            SiteKind::ResidPost => HookKind::ResidPost,
         }
     }
 
-    fn of(hook: HookKind) -> Option<Self> {
+    pub(super) fn of(hook: HookKind) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.hook() == hook)
+    }
+
+    /// Whether it exists once a model, not once a block.
+    pub fn is_embedding(self) -> bool {
+        matches!(self, SiteKind::Embed | SiteKind::PosEmbed)
+    }
+
+    /// Heads at this kind of site: query heads, key/value heads, or none.
+    pub fn heads(self, architecture: &Architecture) -> Option<usize> {
+        match self {
+            SiteKind::Q | SiteKind::Z | SiteKind::Pattern => Some(architecture.n_heads),
+            SiteKind::K | SiteKind::V => Some(architecture.n_kv_heads),
+            _ => None,
+        }
+    }
+
+    /// Whether its sites can name a head.
+    pub fn has_heads(self) -> bool {
+        matches!(self, SiteKind::Q | SiteKind::K | SiteKind::V | SiteKind::Pattern | SiteKind::Z)
     }
 }
 
@@ -95,43 +157,100 @@ pub enum Positions {
     Index(usize),
 }
 
+/// Which part of the activation at a position.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// All of it.
+    #[default]
+    All,
+    /// A run of neurons ([`SiteKind::MlpPost`] only).
+    Neurons {
+        /// The first of them.
+        first: usize,
+        /// The one behind the last.
+        end: usize,
+    },
+    /// What is read from these source positions ([`SiteKind::Pattern`] only).
+    From(Positions),
+}
+
 /// One place of a forward pass that a plan replaces.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Site {
     /// What is replaced.
     pub kind: SiteKind,
-    /// In which block.
+    /// In which block; 0 for embeddings.
     pub layer: usize,
-    /// At which positions.
+    /// At which positions; of a pattern, the destinations.
     pub positions: Positions,
-    /// Of which head ([`SiteKind::Z`] only); every head where `None`.
+    /// Of which head, at kinds that have heads; every head where `None`.
     pub head: Option<usize>,
+    /// Which part.
+    pub part: Part,
 }
 
 impl Site {
+    /// The activation of a kind and block at some positions, every head of it.
+    pub fn at(kind: SiteKind, layer: usize, positions: Positions) -> Self {
+        Self { kind, layer, positions, head: None, part: Part::All }
+    }
+
     /// The whole activation: every position, every head.
     pub fn everywhere(kind: SiteKind, layer: usize) -> Self {
-        Self { kind, layer, positions: Positions::All, head: None }
+        Self::at(kind, layer, Positions::All)
     }
 
     /// The activation at the last token of a slot.
     pub fn at_slot(kind: SiteKind, layer: usize, slot: impl Into<String>) -> Self {
-        Self { kind, layer, positions: Positions::Slot(slot.into()), head: None }
+        Self::at(kind, layer, Positions::Slot(slot.into()))
     }
 
     /// The activation at one token.
     pub fn at_index(kind: SiteKind, layer: usize, index: usize) -> Self {
-        Self { kind, layer, positions: Positions::Index(index), head: None }
+        Self::at(kind, layer, Positions::Index(index))
     }
 
     /// One head's output at every position.
     pub fn of_head(layer: usize, head: usize) -> Self {
-        Self { kind: SiteKind::Z, layer, positions: Positions::All, head: Some(head) }
+        Self::everywhere(SiteKind::Z, layer).with_head(head)
+    }
+
+    /// Some neurons of a block's MLP at every position.
+    pub fn of_neurons(layer: usize, neurons: Range<usize>) -> Self {
+        let part = Part::Neurons { first: neurons.start, end: neurons.end };
+        Self { part, ..Self::everywhere(SiteKind::MlpPost, layer) }
+    }
+
+    /// What the `to` positions of a block read from the `from` positions, in every head.
+    pub fn of_pattern(layer: usize, to: Positions, from: Positions) -> Self {
+        Self { part: Part::From(from), ..Self::at(SiteKind::Pattern, layer, to) }
+    }
+
+    /// The same site of one head.
+    pub fn with_head(self, head: usize) -> Self {
+        Self { head: Some(head), ..self }
+    }
+
+    /// The same place in each of `count` blocks from this one on, as far as the model goes: a window.
+    pub fn window(&self, count: usize, architecture: &Architecture) -> Vec<Self> {
+        let layers = self.layer..self.layer.saturating_add(count).min(architecture.n_layers);
+        layers.map(|layer| Self { layer, ..self.clone() }).collect()
     }
 
     /// The hook point behind it.
     pub fn hook(&self) -> HookPoint {
         HookPoint { kind: self.kind.hook(), layer: self.layer }
+    }
+
+    /// Width of what stands at one position (and head) of the site; `None` for a pattern, whose width is the prompt's.
+    pub fn width(&self, architecture: &Architecture) -> Option<usize> {
+        match (self.kind, &self.part) {
+            (SiteKind::Pattern, _) => None,
+            (_, Part::Neurons { first, end }) => Some(end.saturating_sub(*first)),
+            (SiteKind::MlpPost, _) => Some(architecture.d_mlp),
+            (kind, _) if kind.has_heads() => Some(architecture.head_dim),
+            _ => Some(architecture.d_model),
+        }
     }
 
     /// Refuses a site that the architecture does not have.
@@ -142,147 +261,31 @@ impl Site {
         if self.layer >= architecture.n_layers {
             return refuse(format!("layers run from 0 to {}", architecture.n_layers.saturating_sub(1)));
         }
-        if self.kind == SiteKind::ResidMid && architecture.parallel_residual {
-            return refuse("its blocks add attention and MLP in parallel, there is no stream between them; use resid_pre or resid_post".into());
+        if self.kind.is_embedding() && self.layer > 0 {
+            return refuse("embeddings exist once a model; leave the layer at 0".into());
         }
-        match self.head {
-            Some(_) if self.kind != SiteKind::Z => refuse("only z has heads".into()),
-            Some(head) if head >= architecture.n_heads => {
-                refuse(format!("heads run from 0 to {}", architecture.n_heads.saturating_sub(1)))
+        if !architecture.has(self.hook()) {
+            return refuse(match self.kind {
+                SiteKind::ResidMid => "its blocks add attention and MLP in parallel, there is no stream between them; use resid_pre or resid_post".into(),
+                SiteKind::MlpPost => "this block's MLP is a mixture of experts, which has no neurons of its own; use mlp_out".into(),
+                _ => "its positions are not learned vectors; use embed or resid_pre".into(),
+            });
+        }
+        match (self.head, self.kind.heads(architecture)) {
+            (Some(_), None) => return refuse("only q, k, v, pattern and z have heads".into()),
+            (Some(head), Some(heads)) if head >= heads => {
+                let which = if heads == architecture.n_heads { "heads" } else { "key/value heads" };
+                return refuse(format!("{which} run from 0 to {}", heads.saturating_sub(1)));
             }
+            _ => {}
+        }
+        match &self.part {
+            Part::Neurons { first, end } if first >= end || *end > architecture.d_mlp => {
+                refuse(format!("neurons run from 0 to {}", architecture.d_mlp.saturating_sub(1)))
+            }
+            Part::Neurons { .. } if self.kind != SiteKind::MlpPost => refuse("only mlp_post has neurons".into()),
+            Part::From(_) if self.kind != SiteKind::Pattern => refuse("only pattern has sources".into()),
             _ => Ok(()),
         }
-    }
-}
-
-impl fmt::Display for Site {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.hook())?;
-        let mut parts = Vec::new();
-        if let Some(head) = self.head {
-            parts.push(format!("head={head}"));
-        }
-        match &self.positions {
-            Positions::All => {}
-            Positions::Slot(slot) => parts.push(format!("slot={slot}")),
-            Positions::Index(index) => parts.push(format!("pos={index}")),
-        }
-        if parts.is_empty() { Ok(()) } else { write!(f, "[{}]", parts.join(",")) }
-    }
-}
-
-impl FromStr for Site {
-    type Err = InterveneError;
-
-    fn from_str(text: &str) -> Result<Self, InterveneError> {
-        let refuse = |message: String| InterveneError::SiteText { text: text.to_owned(), message };
-        let (name, bracket) = match text.split_once('[') {
-            None => (text, None),
-            Some((name, rest)) => {
-                let inside = rest.strip_suffix(']').ok_or_else(|| refuse("the bracket is not closed".into()))?;
-                (name, Some(inside))
-            }
-        };
-        let hook: HookPoint = name.parse().map_err(|error| refuse(format!("{error}")))?;
-        let kind = SiteKind::of(hook.kind).ok_or_else(|| {
-            refuse(format!(
-                "this hook can be read but not patched; sites are of kind {}",
-                SiteKind::ALL.map(SiteKind::name).join(", ")
-            ))
-        })?;
-        let mut site = Site::everywhere(kind, hook.layer);
-        for part in bracket.into_iter().flat_map(|inside| inside.split(',')) {
-            site.read_part(part).map_err(refuse)?;
-        }
-        Ok(site)
-    }
-}
-
-impl Site {
-    /// Reads `head=1`, `slot=name` or `pos=3`.
-    fn read_part(&mut self, part: &str) -> Result<(), String> {
-        let form = "inside the bracket stand head=<number>, slot=<name> or pos=<number>, separated by commas";
-        let (key, value) = part.split_once('=').ok_or(form)?;
-        let number = || value.parse::<usize>().map_err(|_| format!("{key}={value:?} is no number; {form}"));
-        let once = self.positions == Positions::All;
-        match key {
-            "head" if self.kind != SiteKind::Z => return Err("only attn.hook_z has heads".into()),
-            "head" if self.head.is_none() => self.head = Some(number()?),
-            "slot" if once && !value.is_empty() => self.positions = Positions::Slot(value.to_owned()),
-            "pos" if once => self.positions = Positions::Index(number()?),
-            "head" | "slot" | "pos" => {
-                return Err(format!("{key} is given twice, empty, or beside another position; {form}"));
-            }
-            _ => return Err(form.into()),
-        }
-        Ok(())
-    }
-}
-
-impl Serialize for Site {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Site {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn sites() -> impl Strategy<Value = Site> {
-        let positions = prop_oneof![
-            Just(Positions::All),
-            "[a-z][a-z0-9_ -]{0,8}".prop_map(Positions::Slot),
-            (0usize..99).prop_map(Positions::Index),
-        ];
-        (0..SiteKind::ALL.len(), 0usize..40, positions, proptest::option::of(0usize..32)).prop_map(
-            |(kind, layer, positions, head)| {
-                let kind = SiteKind::ALL[kind];
-                Site { kind, layer, positions, head: head.filter(|_| kind == SiteKind::Z) }
-            },
-        )
-    }
-
-    proptest! {
-        #[test]
-        fn text_and_site_are_the_same_thing(site in sites()) {
-            let text = site.to_string();
-            prop_assert_eq!(text.parse::<Site>().expect("its own text"), site.clone());
-            let json = serde_json::to_string(&site).expect("text");
-            prop_assert_eq!(serde_json::from_str::<Site>(&json).expect("its own JSON"), site);
-        }
-    }
-
-    #[test]
-    fn names_are_those_of_the_field() {
-        assert_eq!(Site::of_head(2, 1).to_string(), "blocks.2.attn.hook_z[head=1]");
-        assert_eq!(Site::at_slot(SiteKind::ResidPre, 1, "name").to_string(), "blocks.1.hook_resid_pre[slot=name]");
-        assert_eq!(Site::everywhere(SiteKind::MlpOut, 0).to_string(), "blocks.0.hook_mlp_out");
-    }
-
-    #[test]
-    fn malformed_texts_are_refused_with_a_reason() {
-        for (text, reason) in [
-            ("blocks.0.hook_resid_pre[head=1]", "only attn.hook_z has heads"),
-            ("blocks.0.attn.hook_z[head=1", "not closed"),
-            ("blocks.0.attn.hook_z[head=one]", "no number"),
-            ("blocks.0.attn.hook_z[slot=a,pos=1]", "beside another position"),
-            ("blocks.0.attn.hook_z[slot=]", "empty"),
-            ("blocks.0.attn.hook_z[]", "separated by commas"),
-            ("blocks.0.attn.hook_q", "can be read but not patched"),
-            ("block.0.hook_resid_pre", "names no hook point"),
-        ] {
-            let error = text.parse::<Site>().expect_err(text).to_string();
-            assert!(error.contains(reason) && error.contains(text), "{error}");
-        }
-        let error = "resid_prae".parse::<SiteKind>().expect_err("unknown").to_string();
-        assert!(error.contains("did you mean resid_pre?"), "{error}");
     }
 }

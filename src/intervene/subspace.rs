@@ -16,7 +16,7 @@ pub const ORTHONORMAL: f64 = 1e-4;
 const DEPENDENT: f64 = 1e-6;
 
 /// An orthonormal basis of a subspace of an activation of width `w`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Subspace {
     /// The basis `[k, w]`, float32, on the CPU: rows are orthonormal to [`ORTHONORMAL`].
     basis_kd: Tensor,
@@ -119,6 +119,12 @@ impl Subspace {
 
 fn norm(row: &[f64]) -> f64 {
     row.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+impl std::fmt::Debug for Subspace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Subspace({}x{}, {})", self.dimensions, self.width, self.digest)
+    }
 }
 
 impl PartialEq for Subspace {

@@ -60,7 +60,7 @@ struct Key {
 impl Key {
     fn site(&self) -> Site {
         let positions = self.name.clone().map_or(Positions::All, Positions::Slot);
-        Site { kind: self.kind, layer: self.layer, positions, head: self.head }
+        Site { head: self.head, ..Site::at(self.kind, self.layer, positions) }
     }
 
     fn direction(&self) -> PatchDirection {

@@ -162,6 +162,6 @@ fn run_of(row: &SweepRow, pair: usize) -> SiteOutcome {
         (None, Some(index)) => Positions::Index(index),
         (None, None) => Positions::All,
     };
-    let site = Site { kind: row.site, layer: row.layer, positions, head: row.head };
+    let site = Site { head: row.head, ..Site::at(row.site, row.layer, positions) };
     SiteOutcome { pair, site, direction: row.direction, base: row.base, source: row.source, patched: row.patched }
 }

@@ -284,6 +284,7 @@ fn alternatives(architecture: &Architecture, site: &Site, landmarks: &[String]) 
                 layer,
                 positions: positions.clone(),
                 head,
+                part: site.part.clone(),
             }));
         }
     }

@@ -86,6 +86,18 @@ impl Block {
         let resid_btd = tap(hooks, HookKind::ResidPre, layer, resid_btd)?;
         let input_btd = normed(&self.attention_in_norm, resid_btd.clone())?;
         let z_btd = self.attention.heads(layer, &input_btd, mask, hooks)?;
+        self.behind_heads(layer, resid_btd, z_btd, read, hooks)
+    }
+
+    /// The rest of the block behind the heads' outputs, side by side `[b, t, h·k]`. `resid_btd` is the stream before it.
+    pub fn behind_heads(
+        &self,
+        layer: usize,
+        resid_btd: Tensor,
+        z_btd: Tensor,
+        read: Option<&Reads>,
+        hooks: &mut dyn Hooks,
+    ) -> Result<Tensor> {
         // From here on every position goes its own way.
         let (z_btd, resid_btd, owners) = match read {
             None => (z_btd, resid_btd, Owners::Batch),

@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use super::architecture::Architecture;
 use super::error::ModelError;
-use crate::ops::{Span, Stored};
+use crate::ops::{Span, Stand, Stored};
 
 /// A pair of tensors `[rows, capacity, g, k]` a layer. A clone shares them.
 #[derive(Debug, Clone)]
@@ -98,8 +98,8 @@ impl KeyValueCache {
         }
     }
 
-    pub(crate) fn layer<'a>(&'a self, layer: usize, spans: &'a [Span]) -> Option<Stored<'a>> {
-        self.layers.get(layer).map(|(keys, values)| Stored { keys, values, spans })
+    pub(crate) fn layer<'a>(&'a self, layer: usize, spans: &'a [Span], stand: Stand) -> Option<Stored<'a>> {
+        self.layers.get(layer).map(|(keys, values)| Stored { keys, values, spans, stand })
     }
 }
 

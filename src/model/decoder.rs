@@ -17,7 +17,7 @@ use super::layout::{Layout, named};
 use super::linear::{Linear, Lora, Owners, Routes};
 use super::norm::Norm;
 use super::rotary::RotaryTables;
-use crate::ops::{self, PackedWeight, Span};
+use crate::ops::{self, PackedWeight, Span, Stand};
 
 /// Which positions a pass unembeds.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +26,13 @@ pub enum Readout<'a> {
     All,
     /// The listed (row, position) pairs: logits `[n, v]` in their order.
     Rows(&'a [(usize, usize)]),
+    /// Of the listed (row, position) pairs some tokens alone: logits `[m]`.
+    Entries {
+        /// The pairs.
+        rows: &'a [(usize, usize)],
+        /// (number of the pair, token) of each logit.
+        entries: &'a [(u32, u32)],
+    },
 }
 
 /// Where a pass begins.
@@ -40,6 +47,15 @@ pub enum Start<'a> {
         /// `[b, t, d]`.
         resid_btd: &'a Tensor,
     },
+    /// At the outputs of a block's heads, before their hook.
+    Heads {
+        /// The block.
+        layer: usize,
+        /// The stream before it, `[b, t, d]`.
+        resid_btd: &'a Tensor,
+        /// `[b, t, h, k]`.
+        z_bthk: &'a Tensor,
+    },
 }
 
 /// What earlier positions a pass reads.
@@ -49,6 +65,9 @@ pub struct Prefix<'a> {
     pub cache: &'a KeyValueCache,
     /// One for each row of the pass.
     pub spans: &'a [Span],
+    /// How the rows stand: where one stands behind the other, tokens are `[1, Σ tokens]`, streams `[1, Σ tokens, d]`,
+    /// and readouts name row 0. Such a pass runs on the CPU in single precision, and gives no gradient.
+    pub stand: Stand,
 }
 
 /// One pass, its readout and hooks aside.
@@ -214,10 +233,14 @@ impl Decoder {
     /// Runs a batch and reads out logits.
     pub fn forward(&self, pass: Pass<'_>, readout: Readout<'_>, hooks: &mut dyn Hooks) -> Result<Tensor> {
         let Pass { start, prefix, keep } = pass;
-        let (Start::Tokens(input) | Start::Residual { resid_btd: input, .. }) = start;
+        let (Start::Tokens(input) | Start::Residual { resid_btd: input, .. } | Start::Heads { resid_btd: input, .. }) =
+            start;
         let (batch, tokens) = (input.dim(0)?, input.dim(1)?);
         if let Some(routed) = self.routed(batch, prefix.map(|prefix| prefix.spans))? {
             return routed.forward(pass, readout, hooks);
+        }
+        if self.routes.is_some() && prefix.is_some_and(|prefix| prefix.stand == Stand::Behind) {
+            candle_core::bail!("rows that choose adapters of their own stand below each other");
         }
         let whole = |row| Span { row, start: 0, tokens };
         match prefix {
@@ -226,28 +249,36 @@ impl Decoder {
         }
         let reads = match readout {
             Readout::All => None,
-            Readout::Rows(reads) => Some(Reads::new(reads, batch, tokens, self.device())?),
+            Readout::Rows(rows) | Readout::Entries { rows, .. } => {
+                Some(Reads::new(rows, batch, tokens, self.device())?)
+            }
         };
         let mut selected = false;
         let (first, mut resid_btd) = match start {
-            Start::Tokens(ids_bt) => (0, self.embed(ids_bt, prefix.map(|prefix| prefix.spans), hooks)?),
-            Start::Residual { layer, resid_btd } => (layer, resid_btd.clone()),
+            Start::Tokens(ids_bt) => (0, self.embed(ids_bt, prefix, hooks)?),
+            Start::Residual { layer, resid_btd } | Start::Heads { layer, resid_btd, .. } => (layer, resid_btd.clone()),
         };
         let tables = self.rotaries.iter().map(|tables| match prefix {
-            Some(prefix) => tables.of_spans(prefix.spans, tokens, self.device()),
+            Some(prefix) => tables.of_spans(prefix.spans, prefix.stand, tokens, self.device()),
             None => tables.of(tokens, self.device()),
         });
         let tables = tables.collect::<Result<Vec<_>>>()?;
         for (layer, (block, plan)) in self.blocks.iter().zip(&self.architecture.blocks).enumerate().skip(first) {
             let rotary = plan.rotary.and_then(|index| tables.get(index));
-            let stored = prefix.and_then(|prefix| prefix.cache.layer(layer, prefix.spans));
+            let stored = prefix.and_then(|prefix| prefix.cache.layer(layer, prefix.spans, prefix.stand));
             let mask = Mask { window: plan.window, rotary, stored, keep };
             // Behind the last keys and values, what nobody reads is left out.
             let read = reads.as_ref().filter(|_| layer + 1 == self.blocks.len() && !self.ends_hooked(hooks));
-            resid_btd = block.forward(layer, resid_btd, &mask, read, hooks)?;
+            resid_btd = match start {
+                Start::Heads { z_bthk, .. } if layer == first => {
+                    let z_bthk = tap(hooks, HookKind::Z, layer, z_bthk.clone())?;
+                    block.behind_heads(layer, resid_btd, z_bthk.flatten_from(2)?, read, hooks)?
+                }
+                _ => block.forward(layer, resid_btd, &mask, read, hooks)?,
+            };
             selected |= read.is_some();
         }
-        self.read_out(resid_btd, reads.as_ref(), selected, hooks)
+        self.read_out(resid_btd, (reads.as_ref(), readout), selected, hooks)
     }
 
     /// Whether keys of a text of one length serve a text of another.
@@ -256,17 +287,22 @@ impl Decoder {
     }
 
     /// The learned positions of a pass, `[1, t, d]` or `[b, t, d]`.
-    fn positions(&self, table_td: &Tensor, tokens: usize, spans: Option<&[Span]>) -> Result<Tensor> {
+    fn positions(&self, table_td: &Tensor, tokens: usize, prefix: Option<Prefix<'_>>) -> Result<Tensor> {
         let offset = self.architecture.position_offset;
-        let Some(spans) = spans else { return table_td.narrow(0, offset, tokens)?.unsqueeze(0) };
+        let Some(Prefix { spans, stand, .. }) = prefix else {
+            return table_td.narrow(0, offset, tokens)?.unsqueeze(0);
+        };
         // Padding may reach beyond the table; nothing reads it.
         let last = table_td.dim(0)?.saturating_sub(1);
-        let row = |span: &Span| (span.start..span.start + tokens).map(move |at| (offset + at).min(last) as u32);
+        let row = |span: &Span| {
+            let length = if stand == Stand::Behind { span.tokens } else { tokens };
+            (span.start..span.start + length).map(move |at| (offset + at).min(last) as u32)
+        };
         let index = Tensor::from_iter(spans.iter().flat_map(row), table_td.device())?;
-        table_td.index_select(&index, 0)?.reshape((spans.len(), tokens, ()))
+        table_td.index_select(&index, 0)?.reshape(((), tokens, table_td.dim(1)?))
     }
 
-    fn embed(&self, ids_bt: &Tensor, spans: Option<&[Span]>, hooks: &mut dyn Hooks) -> Result<Tensor> {
+    fn embed(&self, ids_bt: &Tensor, prefix: Option<Prefix<'_>>, hooks: &mut dyn Hooks) -> Result<Tensor> {
         let (_, tokens) = ids_bt.dims2()?;
         let embed_btd = match &self.packed_embedding {
             Some(packed) => packed.embed(ids_bt)?,
@@ -278,7 +314,7 @@ impl Decoder {
         };
         let embed_btd = tap(hooks, HookKind::Embed, 0, embed_btd)?;
         let Some(positions_td) = &self.positions_td else { return Ok(embed_btd) };
-        let positions_1td = self.positions(positions_td, tokens, spans)?;
+        let positions_1td = self.positions(positions_td, tokens, prefix)?;
         if !hooks.wants(HookPoint::new(HookKind::PosEmbed, 0)) {
             return embed_btd.broadcast_add(&positions_1td);
         }
@@ -298,7 +334,7 @@ impl Decoder {
     fn read_out(
         &self,
         resid_btd: Tensor,
-        reads: Option<&Reads>,
+        (reads, readout): (Option<&Reads>, Readout<'_>),
         selected: bool,
         hooks: &mut dyn Hooks,
     ) -> Result<Tensor> {
@@ -314,7 +350,11 @@ impl Decoder {
             None => (normalized, Owners::Batch),
             Some(reads) => (normalized.flatten(0, 1)?, Owners::Listed(&reads.rows)),
         };
-        let logits = scaled(self.head.forward_for(&normalized, owners)?, self.architecture.logit_scale)?;
+        let logits = match readout {
+            Readout::Entries { entries, .. } => self.head.entries(&normalized, entries, owners)?,
+            Readout::All | Readout::Rows(_) => self.head.forward_for(&normalized, owners)?,
+        };
+        let logits = scaled(logits, self.architecture.logit_scale)?;
         match self.architecture.final_softcap {
             Some(cap) => (logits / cap)?.tanh()? * cap,
             None => Ok(logits),

@@ -22,7 +22,7 @@ use super::text::TextTokenizer;
 use super::weights::{self, Weights};
 use crate::base::Digest;
 use crate::base::digest::Hasher;
-use crate::ops::{PackedWeight, Span, WeightLayout};
+use crate::ops::{PackedWeight, Span, Stand, WeightLayout};
 
 /// Where and as what weights are held.
 #[derive(Debug, Clone)]
@@ -157,6 +157,11 @@ impl LanguageModel {
         self.decoder.device()
     }
 
+    /// The type that a pass computes in.
+    pub fn dtype(&self) -> DType {
+        self.decoder.dtype()
+    }
+
     /// The digest of architecture and weights as they were when the model was made, adapters left out.
     pub fn digest(&self) -> &Digest {
         &self.shared.digest
@@ -216,7 +221,11 @@ impl LanguageModel {
         hooks: &mut dyn Hooks,
     ) -> Result<Tensor, ModelError> {
         cache.check_append(spans)?;
-        let pass = Pass { start: Start::Tokens(ids_bt), prefix: Some(Prefix { cache, spans }), keep: Keep::Stored };
+        let pass = Pass {
+            start: Start::Tokens(ids_bt),
+            prefix: Some(Prefix { cache, spans, stand: Stand::Below }),
+            keep: Keep::Stored,
+        };
         let logits = self.run(pass, readout, hooks)?;
         cache.appended(spans);
         Ok(logits)
@@ -231,7 +240,7 @@ impl LanguageModel {
         readout: Readout<'_>,
         hooks: &mut dyn Hooks,
     ) -> Result<Tensor, ModelError> {
-        if let Some(Prefix { cache, spans }) = prefix {
+        if let Some(Prefix { cache, spans, .. }) = prefix {
             cache.check(spans)?;
         }
         self.run(Pass { start, prefix, keep: Keep::Nothing }, readout, hooks)
@@ -241,7 +250,7 @@ impl LanguageModel {
         let limit = self.architecture().max_positions;
         let (batch, tokens) = match pass.start {
             Start::Tokens(ids_bt) => ids_bt.dims2()?,
-            Start::Residual { layer, resid_btd } => {
+            Start::Residual { layer, resid_btd } | Start::Heads { layer, resid_btd, .. } => {
                 let (batch, tokens, width) = resid_btd.dims3()?;
                 let (layers, d_model) = (self.architecture().n_layers, self.architecture().d_model);
                 if layer > layers || width != d_model {
@@ -254,8 +263,17 @@ impl LanguageModel {
         };
         let end = match pass.prefix {
             None => tokens,
-            Some(prefix) if prefix.spans.len() != batch => {
+            Some(prefix) if prefix.stand == Stand::Below && prefix.spans.len() != batch => {
                 return Err(ModelError::Request(format!("{} spans for {batch} rows", prefix.spans.len())));
+            }
+            Some(prefix)
+                if prefix.stand == Stand::Behind
+                    && (batch, tokens) != (1, prefix.spans.iter().map(|span| span.tokens).sum()) =>
+            {
+                let rows = prefix.spans.len();
+                return Err(ModelError::Request(format!(
+                    "{rows} rows that stand behind each other in [{batch}, {tokens}]"
+                )));
             }
             Some(prefix) => prefix.spans.iter().map(|span| span.start + span.tokens).max().unwrap_or(0),
         };

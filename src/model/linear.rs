@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use candle_core::{Result, Tensor};
+use candle_core::{D, Result, Tensor};
 
 use super::error::ModelError;
 use super::layout::{LinearPlace, named};
@@ -157,6 +157,29 @@ impl Linear {
         match &self.routes {
             Some(routes) if !self.choices.is_empty() => self.routed(x, y, routes, owners),
             _ => Ok(y),
+        }
+    }
+
+    /// Single outputs, `[m]`: of row i of `x: [n, in]` output j for each entry (i, j).
+    pub fn entries(&self, x: &Tensor, entries: &[(u32, u32)], owners: Owners<'_>) -> Result<Tensor> {
+        let (rows, outputs): (Vec<u32>, Vec<u32>) = entries.iter().copied().unzip();
+        let list = |values: Vec<u32>| Tensor::from_vec(values, entries.len(), x.device());
+        let changed = !self.adapters.is_empty() || self.routes.is_some() && !self.choices.is_empty();
+        if changed || self.packed.is_some() {
+            let y = self.forward_for(x, owners)?;
+            let width = y.dim(D::Minus1)? as u32;
+            let places = rows.iter().zip(&outputs).map(|(row, output)| row * width + output);
+            return y.flatten_all()?.index_select(&list(places.collect())?, 0);
+        }
+        let outputs = list(outputs)?;
+        let weight_mi = match self.place.layout {
+            WeightLayout::OutIn => self.weight.index_select(&outputs, 0)?,
+            WeightLayout::InOut => self.weight.index_select(&outputs, 1)?.t()?,
+        };
+        let y = (x.index_select(&list(rows)?, 0)? * weight_mi)?.sum(D::Minus1)?;
+        match &self.bias {
+            Some(bias) => y + bias.index_select(&outputs, 0)?,
+            None => Ok(y),
         }
     }
 

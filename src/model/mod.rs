@@ -43,7 +43,7 @@ mod text_stream;
 mod tokenizer;
 mod weights;
 
-pub use crate::ops::Span;
+pub use crate::ops::{Span, Stand};
 pub use adapter::{Adapter, LoraSpec, TargetModules};
 pub use architecture::{Architecture, BlockPlan, Dimension, Experts, NormKind, QkNorm};
 pub use bank::AdapterBank;

@@ -1,13 +1,14 @@
 //! Rotary position tables, computed as the reference does: frequencies, angles and their cosines in single precision.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Mutex;
 
 use candle_core::{Device, Result, Tensor};
 use serde::Serialize;
 
-use crate::ops::Span;
+use crate::ops::{Span, Stand};
 
 /// A rotary embedding: channel pair i is turned by position · frequency i.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -202,14 +203,25 @@ impl RotaryTables {
         Ok((cos, sin))
     }
 
-    /// Cosines and sines of the `tokens` positions from each row's start, each `[b, tokens, pairs]`; a row's length is
-    /// where its own tokens end.
-    pub fn of_spans(&self, spans: &[Span], tokens: usize, device: &Device) -> Result<(Tensor, Tensor)> {
-        let row = |span: &Span| self.rotary.values(span.start..span.start + tokens, span.start + span.tokens);
-        let (cos, sin): (Vec<_>, Vec<_>) = spans.iter().map(row).unzip();
-        let table = |rows: Vec<Vec<f32>>| {
-            Tensor::from_vec(rows.concat(), (spans.len(), tokens, self.rotary.frequencies.len()), device)
-        };
+    /// Cosines and sines of the positions from each row's start, each `[b, tokens, pairs]`; a row's length is where its
+    /// own tokens end.
+    pub fn of_spans(&self, spans: &[Span], stand: Stand, tokens: usize, device: &Device) -> Result<(Tensor, Tensor)> {
+        // Positions of all rows are slices of one table, but for lengths that are turned by other frequencies.
+        let length = |span: &Span| if stand == Stand::Behind { span.tokens } else { tokens };
+        let end = spans.iter().map(|span| span.start + length(span)).max().unwrap_or(0);
+        let pairs = self.rotary.frequencies.len();
+        let mut made: BTreeMap<usize, (Vec<f32>, Vec<f32>)> = BTreeMap::new();
+        let (mut cos, mut sin) = (Vec::new(), Vec::new());
+        for span in spans {
+            let whole = span.start + span.tokens;
+            let (all_cos, all_sin) =
+                made.entry(self.rotary.length_class(whole)).or_insert_with(|| self.rotary.values(0..end, whole));
+            let range = span.start * pairs..(span.start + length(span)) * pairs;
+            cos.extend_from_slice(all_cos.get(range.clone()).unwrap_or_default());
+            sin.extend_from_slice(all_sin.get(range).unwrap_or_default());
+        }
+        let rows = if stand == Stand::Behind { 1 } else { spans.len() };
+        let table = |values: Vec<f32>| Tensor::from_vec(values, (rows, tokens, pairs), device);
         Ok((table(cos)?, table(sin)?))
     }
 

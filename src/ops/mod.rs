@@ -37,7 +37,7 @@ pub use norm::{layer_norm, normalize, rms_norm};
 pub use packed::{PackedWeight, packed_linear};
 pub use rotary::rotate;
 pub use softmax::causal_softmax;
-pub use stored::{Span, Stored, attend_over, attention_over, pattern_over};
+pub use stored::{Span, Stand, Stored, attend_over, attention_over, first_tokens, pattern_over};
 
 /// How a linear layer's weight is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! Causal attention over keys and values that earlier passes stored, and those of this pass after them.
 //!
 //! Row i of the batch continues the first `start` positions of one stored row; several rows may continue the same one,
-//! at different lengths. Nothing is copied: the two runs of keys meet in one row of scores.
+//! at different lengths. Nothing is copied: the two runs of keys meet in one row of scores. Rows stand below each other,
+//! padded at their right ends, or one behind the other in one row of the batch, where nothing is padded.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -23,6 +24,28 @@ pub struct Span {
     pub tokens: usize,
 }
 
+/// How the rows of a pass stand in its tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stand {
+    /// Below each other, `[b, t, ..]`, padded at their right ends.
+    Below,
+    /// One behind the other in one row of a batch, `[1, Σ tokens, ..]`, without padding.
+    Behind,
+}
+
+/// The token at which each row begins, counted through all rows of `tokens` tokens where they are padded.
+pub fn first_tokens(spans: &[Span], stand: Stand, tokens: usize) -> Vec<usize> {
+    let mut next = 0;
+    spans
+        .iter()
+        .map(|span| {
+            let first = next;
+            next += if stand == Stand::Behind { span.tokens } else { tokens };
+            first
+        })
+        .collect()
+}
+
 /// Keys and values of earlier positions.
 #[derive(Debug, Clone, Copy)]
 pub struct Stored<'a> {
@@ -32,6 +55,8 @@ pub struct Stored<'a> {
     pub values: &'a Tensor,
     /// One for each row of the batch.
     pub spans: &'a [Span],
+    /// How the rows stand.
+    pub stand: Stand,
 }
 
 impl Stored<'_> {
@@ -41,7 +66,11 @@ impl Stored<'_> {
         let whole = kv_heads > 0 && heads % kv_heads == 0;
         let same = k.dims() == [batch, tokens, kv_heads, width] && self.values.dims() == self.keys.dims();
         let inside = |span: &Span| span.row < rows && span.start <= capacity && span.tokens <= tokens;
-        match whole && same && width == stored_width && self.spans.len() == batch && self.spans.iter().all(inside) {
+        let filled = match self.stand {
+            Stand::Below => self.spans.len() == batch,
+            Stand::Behind => batch == 1 && self.spans.iter().map(|span| span.tokens).sum::<usize>() == tokens,
+        };
+        match whole && same && width == stored_width && filled && self.spans.iter().all(inside) {
             true => Ok(()),
             false => candle_core::bail!(
                 "queries {:?} and keys {:?} do not continue {:?} of stored {:?}",
@@ -86,9 +115,18 @@ impl Stored<'_> {
 }
 
 /// z `[b, t, h, k]` of queries `[b, t, h, k]` over stored keys and values and the pass's own `[b, t, g, k]`. What is
-/// stored gets no gradient; `how.mask.offset` is not used. Rows of padding may come out as zeros.
+/// stored gets no gradient; `how.mask.offset` is not used. Rows of padding may come out as zeros. Rows that stand behind
+/// each other run on the CPU in single precision alone, and get no gradient.
 pub fn attention_over(q: &Tensor, k: &Tensor, v: &Tensor, stored: Stored<'_>, how: Attending) -> Result<Tensor> {
     stored.check(q, k)?;
+    if stored.stand == Stand::Behind {
+        if !fits(&[q, k, v, stored.keys, stored.values]) {
+            candle_core::bail!("rows that stand behind each other run on the CPU in single precision alone");
+        }
+        let op = Over { stored, how };
+        let [q, k, v] = [q.detach(), k.detach(), v.detach()];
+        return q.contiguous()?.apply_op3_no_bwd(&k.contiguous()?, &v.contiguous()?, &op);
+    }
     let tracked = [q, k, v].into_iter().any(Tensor::track_op);
     if tracked || !fits(&[q, k, v, stored.keys, stored.values]) || q.elem_count() == 0 {
         return attend_over(&pattern_over(q, k, stored, how)?, v, stored);
@@ -100,6 +138,9 @@ pub fn attention_over(q: &Tensor, k: &Tensor, v: &Tensor, stored: Stored<'_>, ho
 /// The probabilities `[b, h, t, s + t]`: columns of the longest stored run first, then the pass's own.
 pub fn pattern_over(q: &Tensor, k: &Tensor, stored: Stored<'_>, how: Attending) -> Result<Tensor> {
     stored.check(q, k)?;
+    if stored.stand == Stand::Behind {
+        candle_core::bail!("a pattern has a row for each row of the pass; let them stand below each other");
+    }
     let scores = attention_scores(q, &stored.joined(stored.keys, k)?)?;
     let hidden = stored.hidden(q.dim(1)?, how.mask.window, q)?;
     composed::masked_softmax(&scores, how.scale, &hidden, how.softcap)
@@ -123,11 +164,12 @@ struct Runs<'a> {
 }
 
 impl<'a> Runs<'a> {
-    /// The vectors at the positions `keys` of a row that continues `span`, as the two matrices that hold them.
-    fn matrices(&self, span: Span, row: usize, head: usize, keys: Keys) -> [(&'a [f32], Matrix); 2] {
+    /// The vectors at the positions `keys` of a row that continues `span` and whose own begin at token `first`, as the
+    /// two matrices that hold them.
+    fn matrices(&self, span: Span, first: usize, head: usize, keys: Keys) -> [(&'a [f32], Matrix); 2] {
         let start = span.start;
         let stored = self.stored.1.matrix(span.row, head, keys.from.min(start)..start);
-        let own = self.own.1.matrix(row, head, keys.from.max(start) - start..keys.to - start);
+        let own = self.own.1.matrix(0, head, first + keys.from.max(start) - start..first + keys.to - start);
         [(self.stored.0, stored), (self.own.0, own)]
     }
 }
@@ -148,17 +190,22 @@ impl Over<'_> {
         let mut out = vec![0f32; q.len()];
         let target = Target::of(&mut out);
         let each = heads / kv_heads.max(1);
+        let firsts = first_tokens(self.stored.spans, self.stored.stand, queries);
+        let rows = firsts.len();
         let task = |task: usize| {
             let (row, kv_head) = (task / kv_heads, task % kv_heads);
-            let Some(span) = self.stored.spans.get(row).copied() else { return };
+            let (Some(span), Some(first)) = (self.stored.spans.get(row).copied(), firsts.get(row).copied()) else {
+                return;
+            };
             let mut scores = Vec::new();
             for (block, seen, mask) in self.blocks(span) {
                 let (keys, values) =
-                    (keys.matrices(span, row, kv_head, seen), values.matrices(span, row, kv_head, seen));
+                    (keys.matrices(span, first, kv_head, seen), values.matrices(span, first, kv_head, seen));
+                let at = first + block.start..first + block.end;
                 for head in kv_head * each..(kv_head + 1) * each {
                     scores.clear();
                     scores.resize(block.len() * seen.len(), 0.0);
-                    let queried = (q, place.matrix(row, head, block.clone()));
+                    let queried = (q, place.matrix(0, head, at.clone()));
                     let parts = scores_of(keys, block.len(), seen.len());
                     let sums = Target::of(&mut scores);
                     for ((keys, at), part) in keys.into_iter().zip(parts) {
@@ -166,7 +213,7 @@ impl Over<'_> {
                         multiply_into((sums, part), queried, keys, 1.0, Onto::Overwrite, Threads::One);
                     }
                     softmax_rows(&mut scores, block.start, queries, seen, self.how.scaling(), mask);
-                    let z = (target, place.matrix(row, head, block.clone()));
+                    let z = (target, place.matrix(0, head, at.clone()));
                     for (values, part) in values.into_iter().zip(parts) {
                         multiply_into(z, (&scores, part), values, 1.0, Onto::Add, Threads::One);
                     }
@@ -175,8 +222,8 @@ impl Over<'_> {
         };
         let most = self.stored.longest() + queries;
         match batch * heads * queries * most * width < SERIAL {
-            true => (0..batch * kv_heads).for_each(task),
-            false => (0..batch * kv_heads).into_par_iter().for_each(task),
+            true => (0..rows * kv_heads).for_each(task),
+            false => (0..rows * kv_heads).into_par_iter().for_each(task),
         }
         out
     }
@@ -240,12 +287,19 @@ mod tests {
             start,
             tokens,
         });
-        let stored = Stored { keys: &stored_k, values: &stored_v, spans: &spans };
+        let stored = Stored { keys: &stored_k, values: &stored_v, spans: &spans, stand: Stand::Below };
         for (window, softcap) in [(None, None), (Some(20), Some(3.0)), (Some(1), None)] {
             let how = Attending { scale: 0.4, softcap, mask: CausalMask { offset: 0, window } };
             let z = attention_over(&q, &k, &v, stored, how).expect("z");
             let pattern = pattern_over(&q, &k, stored, how).expect("pattern");
             let composed = attend_over(&pattern, &v, stored).expect("z");
+            let behind = |x: &Tensor| {
+                let rows = spans.iter().enumerate().map(|(row, span)| x.i((row..row + 1, ..span.tokens)).expect("row"));
+                Tensor::cat(&rows.collect::<Vec<_>>(), 1).expect("rows")
+            };
+            let flat =
+                attention_over(&behind(&q), &behind(&k), &behind(&v), Stored { stand: Stand::Behind, ..stored }, how);
+            assert_eq!(apart(&flat.expect("z"), &behind(&z)), 0.0, "the same arithmetic in the same order");
             for (row, span) in spans.iter().enumerate() {
                 let whole = |stored: &Tensor, own: &Tensor| {
                     let before = stored.i((span.row..span.row + 1, ..span.start)).expect("stored");
@@ -277,7 +331,13 @@ mod tests {
         let (stored, x) = (random((2, 5, 2, 8)), random((1, 3, 2, 8)));
         let how = Attending { scale: 1.0, softcap: None, mask: CausalMask::default() };
         let run = |span: Span, stored: &Tensor| {
-            attention_over(&x, &x, &x, Stored { keys: stored, values: stored, spans: &[span] }, how)
+            attention_over(
+                &x,
+                &x,
+                &x,
+                Stored { keys: stored, values: stored, spans: &[span], stand: Stand::Below },
+                how,
+            )
         };
         assert!(run(Span { row: 1, start: 5, tokens: 3 }, &stored).is_ok());
         for span in [(2, 0, 3), (0, 6, 3), (0, 0, 4)].map(|(row, start, tokens)| Span { row, start, tokens }) {

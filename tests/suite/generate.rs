@@ -6,7 +6,8 @@ use counterpath::model::generate::{
     Choice, Completion, Finish, GenerateOptions, GenerateRequest, Sampling, Stop, complete, generate,
 };
 use counterpath::model::{
-    HookKind, HookPoint, Hooks, LanguageModel, LoadOptions, NoHooks, Prefix, Readout, Record, Span, Special, Start,
+    HookKind, HookPoint, Hooks, LanguageModel, LoadOptions, NoHooks, Prefix, Readout, Record, Span, Special, Stand,
+    Start,
 };
 
 use crate::shared::shared_dir;
@@ -170,7 +171,7 @@ fn patterns_and_streams_over_a_prefix_are_the_end_of_the_whole_pass() {
         let spans = [Span { row: 0, start: 6, tokens: 8 }, Span { row: 0, start: 10, tokens: 4 }];
         let suffixes = [&ids[6..], &[&ids[10..], &[0; 4]].concat()].concat();
         let ids_bt = Tensor::from_vec(suffixes, (2, 8), &Device::Cpu).expect("ids");
-        let prefix = Some(Prefix { cache: &cache, spans: &spans });
+        let prefix = Some(Prefix { cache: &cache, spans: &spans, stand: Stand::Below });
         let found = model.resume(Start::Tokens(&ids_bt), prefix, Readout::All, &mut record).expect("pass");
         let kept = record.take();
         let near = |a: &Tensor, b: &Tensor, what: &str| {
@@ -191,7 +192,7 @@ fn patterns_and_streams_over_a_prefix_are_the_end_of_the_whole_pass() {
         // The same from the stream before block 1 on.
         let stream = whole[&points[1]].i((.., 6..)).expect("stream").contiguous().expect("stream");
         let start = Start::Residual { layer: 1, resid_btd: &stream };
-        let prefix = Some(Prefix { cache: &cache, spans: &spans[..1] });
+        let prefix = Some(Prefix { cache: &cache, spans: &spans[..1], stand: Stand::Below });
         let from_one = model.resume(start, prefix, Readout::All, &mut NoHooks).expect("pass");
         near(&from_one.i(0).expect("row"), &logits.i((0, 6..)).expect("rows"), "logits from block 1");
     }

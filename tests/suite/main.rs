@@ -33,6 +33,7 @@ mod report;
 mod reuse;
 mod scenario;
 mod shared;
+mod sites;
 mod small;
 mod stats;
 mod stories;

@@ -1,9 +1,11 @@
 //! The engine that reuses against the one that does not: the same numbers, on every family and on random plans.
 
-use counterpath::base::seed::index;
+use candle_core::{Device, Tensor};
+use counterpath::base::seed::{index, uniform};
 use counterpath::base::{Seed, Silent};
 use counterpath::intervene::{
-    Intervention, Job, NaiveEngine, Outcome, Plan, Positions, ReuseEngine, Side, Site, SiteKind, SweepEngine, TokenPair,
+    Direction, Intervention, Job, NaiveEngine, NamedPrompt, Outcome, Part, Plan, Positions, Reference, ReuseEngine,
+    Side, Site, SiteKind, Subspace, SweepEngine, TokenPair,
 };
 use counterpath::model::{LanguageModel, LoadOptions, TokenizedPrompt};
 
@@ -32,35 +34,85 @@ fn random_pair(rng: &mut impl rand::Rng, vocabulary: usize, number: usize) -> To
     TokenPair::new(format!("p{number}"), "c", side(&a), side(&b)).expect("pair")
 }
 
-/// One to three cells of any kind, at any place, with any intervention; cells that meet in one place are left out.
+/// One to three cells of any kind, at any place, with any intervention that the site takes; cells of one kind and
+/// layer are left out, so that none meet.
 fn random_plan(rng: &mut impl rand::Rng, model: &LanguageModel, pair: &TokenPair) -> Plan {
     let architecture = model.architecture();
+    let receiver = SIDES[draw(rng, 2)];
     let mut cells: Vec<(Site, Intervention)> = Vec::new();
     for _ in 0..1 + draw(rng, 3) {
-        let kind = SiteKind::ALL[draw(rng, SiteKind::ALL.len())];
-        if kind == SiteKind::ResidMid && architecture.parallel_residual {
-            continue;
+        let site = random_site(rng, model, pair);
+        let intervention = random_intervention(rng, model, pair, receiver, &site);
+        let cell = Plan { receiver, cells: vec![(site.clone(), intervention.clone())] };
+        let apart = cells.iter().all(|(other, _)| other.kind != site.kind || other.layer != site.layer);
+        if apart && cell.check(architecture).is_ok() {
+            cells.push((site, intervention));
         }
-        let partners = pair.alignment().partners();
-        let positions = match draw(rng, 4) {
-            0 => Positions::Slot("name".to_owned()),
-            1 => Positions::Slot("last".to_owned()),
-            2 => Positions::Index(partners[draw(rng, partners.len())].0),
-            _ => Positions::All,
-        };
-        let head = (kind == SiteKind::Z && draw(rng, 2) == 0).then(|| draw(rng, architecture.n_heads));
-        let site = Site { kind, layer: draw(rng, architecture.n_layers), positions, head };
-        if cells.iter().any(|(other, _)| other.kind == site.kind && other.layer == site.layer) {
-            continue;
-        }
-        let intervention = match draw(rng, 4) {
-            0 => Intervention::Zero,
-            1 => Intervention::RandomDirection { seed: 7 },
-            _ => Intervention::Interchange,
-        };
-        cells.push((site, intervention));
     }
-    Plan { receiver: SIDES[draw(rng, 2)], cells }
+    Plan { receiver, cells }
+}
+
+fn random_positions(rng: &mut impl rand::Rng, pair: &TokenPair) -> Positions {
+    let partners = pair.alignment().partners();
+    match draw(rng, 4) {
+        0 => Positions::Slot("name".to_owned()),
+        1 => Positions::Slot("last".to_owned()),
+        2 => Positions::Index(partners[draw(rng, partners.len())].0),
+        _ => Positions::All,
+    }
+}
+
+fn random_site(rng: &mut impl rand::Rng, model: &LanguageModel, pair: &TokenPair) -> Site {
+    let architecture = model.architecture();
+    let kind = SiteKind::ALL[draw(rng, SiteKind::ALL.len())];
+    let layer = if kind.is_embedding() { 0 } else { draw(rng, architecture.n_layers) };
+    let mut site = Site::at(kind, layer, random_positions(rng, pair));
+    if let Some(heads) = kind.heads(architecture).filter(|_| draw(rng, 2) == 0) {
+        site.head = Some(draw(rng, heads));
+    }
+    site.part = match kind {
+        SiteKind::MlpPost if draw(rng, 2) == 0 => {
+            let first = draw(rng, architecture.d_mlp);
+            Part::Neurons { first, end: first + 1 + draw(rng, architecture.d_mlp - first) }
+        }
+        SiteKind::Pattern if draw(rng, 2) == 0 => match random_positions(rng, pair) {
+            Positions::All => Part::All,
+            sources => Part::From(sources),
+        },
+        _ => Part::All,
+    };
+    site
+}
+
+fn random_intervention(
+    rng: &mut impl rand::Rng,
+    model: &LanguageModel,
+    pair: &TokenPair,
+    receiver: Side,
+    site: &Site,
+) -> Intervention {
+    let named = |name: &str, prompt: &TokenizedPrompt| NamedPrompt::new(name, prompt).expect("prompt");
+    let width = site.width(model.architecture()).unwrap_or(1);
+    let mut values = |n: usize| -> Vec<f32> { (0..n).map(|_| uniform(rng) as f32 - 0.5).collect() };
+    let rows = values(width * 2);
+    let subspace = Subspace::spanned(&Tensor::from_vec(rows, (2, width), &Device::Cpu).expect("rows")).expect("span");
+    let direction = Direction::new("d", values(width)).expect("direction");
+    let mut long = pair.factual.clone();
+    long.ids.extend([5, 6, 7, 8]);
+    let prompts = vec![named("a", &pair.counterfactual), named("b", &long)];
+    let reference = Reference::new("reference", prompts).expect("reference");
+    match draw(rng, 12) {
+        0 => Intervention::Zero,
+        1 => Intervention::RandomDirection { seed: 7 },
+        2 => Intervention::Mean { reference },
+        3 => Intervention::PositionalMean { reference },
+        4 => Intervention::Resample { prompt: named("other", pair.side(receiver.other())) },
+        5 => Intervention::Noise { deviation: 0.3, draws: 3, seed: 9 },
+        6 => Intervention::Add { direction, scale: -1.5 },
+        7 => Intervention::ProjectOut { subspace },
+        8 => Intervention::InterchangeWithin { subspace },
+        _ => Intervention::Interchange,
+    }
 }
 
 /// Both engines on the same jobs; the largest difference relative to the largest effect.
@@ -95,7 +147,7 @@ fn check(name: &str, model: &LanguageModel, seed: u64, pairs: usize, plans: usiz
 fn random_plans_give_the_same_numbers_at_any_batch_size() {
     for seed in 0..4 {
         let model = tiny_model(seed);
-        check("tiny", &model, seed, 12, 12, ReuseEngine::default());
+        check("tiny", &model, seed, 12, 30, ReuseEngine::default());
         check("tiny, one run a batch", &model, seed, 5, 6, ReuseEngine { batch_tokens: 1, cache_bytes: 1 });
         check("tiny, small batches", &model, seed, 12, 6, ReuseEngine { batch_tokens: 60, cache_bytes: 1 << 30 });
     }
@@ -109,7 +161,7 @@ fn every_family_gives_the_same_numbers() {
     for folder in folders.map(|entry| entry.expect("entry").path()).filter(|path| path.join("golden.json").exists()) {
         let name = folder.file_name().expect("name").to_string_lossy().into_owned();
         let model = LanguageModel::load(&folder, &LoadOptions::default()).expect("fixture");
-        check(&name, &model, 11, 6, 10, ReuseEngine::default());
+        check(&name, &model, 11, 6, 20, ReuseEngine::default());
         // Long enough for windows to slide and rope to scale.
         let golden = json(&folder.join("golden.json"));
         let ids = rows(&golden["input_ids"]);
@@ -144,11 +196,22 @@ fn what_can_change_nothing_is_not_run_and_the_rest_is_a_fraction() {
         let jobs = [Job { pair: &pair, plans }];
         ReuseEngine::default().operations(&model, &jobs, Outcome::Contrast).expect("operations")
     };
-    // Two plain runs of two blocks and eight positions, and nothing else: the prompts are the same before token 3, and
-    // so are the embeddings behind it.
+    // A token meets 512 weights before the heads of a block and 1408 behind them; the two heads' products with 36 keys
+    // take 2·16·36. The last block runs on behind its heads at one position, and two logits take 16 weights each.
+    let (before, behind, keys) = (512, 1408, 32);
+    let plain = 8 * (before + behind) + keys * 36 + 8 * before + keys * 36 + behind + 32;
+    let full = 2 * (8 * (before + behind) + keys * 36) + 40 * 16;
+    // The prompts are the same before token 3, and so are the embeddings behind it.
     let idle = cost(&[at(0, 0), at(1, 2), at(0, 5)]);
-    assert_eq!((idle.reused, idle.naive), (2 * 16, 3 * 16));
+    assert_eq!((idle.reused, idle.naive), (2 * plain, 3 * full));
     // Block 1 alone from position 5, both blocks from position 3.
+    let late = 3 * before + keys * (36 - 15) + behind + 32;
+    let early = 5 * (2 * before + behind) + 2 * keys * (36 - 6) + behind + 32;
     let busy = cost(&[at(1, 5), at(0, 3)]);
-    assert_eq!((busy.reused, busy.naive), (2 * 16 + 3 + 10, 2 * 16));
+    assert_eq!((busy.reused, busy.naive), (2 * plain + late + early, 2 * full));
+    // Behind the heads of the first block, and behind the last block.
+    let heads = cost(&[Plan::interchange(Side::Factual, &[Site::of_head(0, 1)])]);
+    assert_eq!(heads.reused, 2 * plain + 5 * (behind + before) + keys * (36 - 6) + behind + 32);
+    let end = cost(&[Plan::interchange(Side::Factual, &[Site::at_slot(SiteKind::ResidPost, 1, "last")])]);
+    assert_eq!(end.reused, 2 * plain + 32);
 }
