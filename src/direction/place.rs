@@ -3,7 +3,7 @@
 use candle_core::{D, Result, Tensor};
 
 use super::error::DirectionError;
-use crate::intervene::Site;
+use crate::intervene::{Part, Site, SiteKind};
 use crate::model::{Architecture, Dimension, HookPoint};
 
 /// A site whose activations are vectors of one width: the stream, what a sub-layer adds, or one head's own.
@@ -22,6 +22,12 @@ impl Place {
         site.check(architecture)?;
         let point = site.hook();
         let refuse = |message: String| Err(DirectionError::Site { site: site.to_string(), message });
+        if site.part != Part::All {
+            return refuse("a direction lives in whole activation vectors; leave the part out".into());
+        }
+        if matches!(site.kind, SiteKind::Embed | SiteKind::PosEmbed) {
+            return refuse("name the stream that the embeddings enter: blocks.0.hook_resid_pre".into());
+        }
         let (heads, width) = match architecture.hook_shape(point).as_slice() {
             [Dimension::Batch, Dimension::Tokens, Dimension::Size(width)] => (1, *width),
             [Dimension::Batch, Dimension::Tokens, Dimension::Size(heads), Dimension::Size(width)] => (*heads, *width),

@@ -8,10 +8,10 @@ use counterpath::base::Silent;
 use counterpath::base::seed::{normal, uniform};
 use counterpath::direction::{
     Card, DasSpec, Direction, DirectionError, Eraser, FitSpec, FittedOn, JudgeSpec, LEAST_HELD_OUT, Material, Matrix,
-    Method, Named, OwnRule, Place, Readings, SameWeights, Stage, Vector, disentangle, erase, fit, fold,
-    interchange_gradient, judge, principal_angles, random_basis, test as test_direction, train,
+    Method, Named, OwnRule, Place, ReadSpace, Readings, SameWeights, Stage, Vector, disentangle, erase, fit, fold,
+    interchange_gradient, judge, minimal, principal_angles, random_basis, test as test_direction, train,
 };
-use counterpath::intervene::{Site, TokenPair};
+use counterpath::intervene::{Intervention, Job, NaiveEngine, Outcome, Plan, Side, Site, SweepEngine, TokenPair};
 use counterpath::model::{LanguageModel, TokenizedPrompt};
 use counterpath::stats::Bootstrap;
 use serde_json::json;
@@ -314,6 +314,79 @@ fn the_gradient_of_an_interchange_is_that_of_finite_differences() {
 }
 
 #[test]
+fn an_interchange_is_the_plan_of_the_same_subspace() {
+    let model = tiny_model(3);
+    for site in [
+        "blocks.0.hook_resid_post[slot=word]",
+        "blocks.1.attn.hook_z[head=2,slot=word]",
+        "blocks.0.mlp.hook_post[slot=word]",
+    ] {
+        let site: Site = site.parse().expect("site");
+        let place = Place::new(&site, model.architecture()).expect("place");
+        let pairs = tiny_pairs(20, 6);
+        let exchanges = minimal(&pairs);
+        let stage = Stage::new(&model, &place, &exchanges).expect("stage");
+        let basis_wk = random_basis(place.width(), 3, &Seed::new(6));
+        let eraser = Eraser::orthogonal(&basis_wk, &Vector::zeros(place.width()));
+        let direction = Direction { site: site.clone(), method: Method::Das, basis_wk: basis_wk.clone(), eraser };
+        let subspace = direction.subspace().expect("orthonormal");
+        let which: Vec<usize> = (0..stage.len()).collect();
+        let (own, donor) = stage.vectors(&which).expect("vectors");
+        let moved = (own.clone() + subspace.inside(&(donor - own).expect("difference")).expect("inside")).expect("sum");
+        let scores: Vec<Vec<f32>> = stage.run(&which, &moved).expect("run").to_vec2().expect("scores");
+        let within = Intervention::InterchangeWithin { subspace };
+        let plan = Plan { receiver: Side::Factual, cells: vec![(site.clone(), within)] };
+        let mut moves = 0.0f64;
+        for ((exchange, scores), base) in exchanges.iter().zip(scores).zip(stage.base()) {
+            let job = Job { pair: &exchange.pair, plans: std::slice::from_ref(&plan) };
+            let engine = NaiveEngine::default();
+            let asked = engine.outcomes(&model, &[job], Outcome::LogOdds, &Silent).expect("outcomes")[0][0];
+            let found = f64::from(scores[0] - scores[1]);
+            assert!((asked - found).abs() < 1e-4, "{site} {}: {found} against the plan's {asked}", exchange.pair.id);
+            moves = moves.max((found - base[0] + base[1]).abs());
+        }
+        assert!(moves > 1e-2, "{site}: something moves");
+    }
+}
+
+#[test]
+fn what_the_readers_do_not_read_moves_nothing() {
+    // 48 neurons write into a stream of width 12: at least 36 directions are in the null space of the projection.
+    let model = super::small::model(&super::small::gpt2_config());
+    let prompt = |word: u32| TokenizedPrompt {
+        ids: vec![3, word, 5],
+        answers: vec![vec![10], vec![12]],
+        slots: vec![("word".into(), 1..2)],
+    };
+    let pair = |at: u32| TokenPair::new(at.to_string(), "c", prompt(7 + at), prompt(13 + at)).expect("pair");
+    let exchanges = minimal(&(0..6).map(pair).collect::<Vec<_>>());
+    for (site, most) in [("blocks.0.mlp.hook_post[slot=word]", 12), ("blocks.1.mlp.hook_post[slot=last]", 12)] {
+        let place = Place::new(&site.parse().expect("site"), model.architecture()).expect("place");
+        let read = ReadSpace::of(&model, &place).expect("weights").expect("known");
+        assert!((1..=most).contains(&read.dimensions()), "{site}: {} directions", read.dimensions());
+        let stage = Stage::new(&model, &place, &exchanges).expect("stage");
+        let drawn = random_basis(48, 6, &Seed::new(1));
+        let unread = &drawn - &read.basis_wr * read.basis_wr.tr_mul(&drawn);
+        let moved = |basis: &Matrix| {
+            let which: Vec<usize> = (0..stage.len()).collect();
+            let projection = basis * basis.transpose();
+            let values: Vec<f32> = projection.iter().map(|x| *x as f32).collect();
+            let projection = Tensor::from_vec(values, (48, 48), &Device::Cpu).expect("symmetric");
+            let (own, donor) = stage.vectors(&which).expect("vectors");
+            let step = (donor - &own).expect("difference").matmul(&projection).expect("inside");
+            let scores: Vec<Vec<f32>> =
+                stage.run(&which, &(own + step).expect("sum")).expect("run").to_vec2().expect("scores");
+            let change = |(new, old): (&Vec<f32>, &Vec<f64>)| (f64::from(new[0] - new[1]) - (old[0] - old[1])).abs();
+            scores.iter().zip(stage.base()).map(change).fold(0.0, f64::max)
+        };
+        let basis = unread.svd(true, false).u.expect("an orthonormal basis");
+        let (nothing, something) = (moved(&basis), moved(&read.basis_wr));
+        assert!(nothing < 0.05 * something && something > 1e-3, "{site}: {nothing} against {something}");
+        assert!(read.unread(&basis) > 0.999 && read.read_part(&basis).ncols() == 0);
+    }
+}
+
+#[test]
 fn a_large_basis_on_few_pairs_does_better_on_them_than_on_others() {
     let model = tiny_model(3);
     let site: Site = "blocks.0.hook_resid_post[slot=word]".parse().expect("site");
@@ -439,6 +512,8 @@ fn bad_requests_say_what_to_change() {
     assert!(text.contains("2 classes") && text.contains("at most 1"), "{text}");
     let text = asked("blocks.3.hook_resid_post[slot=last]", &material, Method::Das, None).to_string();
     assert!(text.contains("layers run from 0 to 0"), "{text}");
+    let text = asked("hook_embed[slot=last]", &material, Method::Das, None).to_string();
+    assert!(text.contains("blocks.0.hook_resid_pre"), "{text}");
     let text = asked("blocks.0.attn.hook_z[slot=last]", &material, Method::Das, None).to_string();
     assert!(text.contains("head=0"), "{text}");
     let few = Material::new(Planted::pairs('a', 0, 5), Vec::new(), &Seed::new(1));

@@ -25,7 +25,14 @@ pub fn card(card: &Card) -> String {
         line("method", format!("{}, rank {} of {}", card.method, card.rank, card.width)),
         line("site", card.site.to_string()),
         line("variable", card.fitted_on.variable.as_deref().unwrap_or("that of the pairs")),
-        line("fitted on", format!("{} pairs, values {}", card.training.pairs.len(), card.training.values.join(", "))),
+        line(
+            "fitted on",
+            format!(
+                "{} pairs (those of other variables among them), values {}",
+                card.training.pairs.len(),
+                card.training.values.join(", ")
+            ),
+        ),
         line("  interchange accuracy", shown(&card.training.accuracy)),
         line("  share of the effect", shown(&card.training.share)),
     ];
@@ -65,7 +72,10 @@ pub fn held_out(found: &HeldOut) -> String {
         line("  commonest value", format!("{:.3}", found.readable.majority)),
         line("  inside the subspace", shown(&found.readable_inside.accuracy)),
         line("  after the eraser", shown(&found.readable_erased.accuracy)),
-        line("  selectivity", shown(&found.readable.selectivity)),
+        line(
+            "  selectivity",
+            format!("{}, {} word types", shown(&found.readable.selectivity), found.readable.word_types),
+        ),
     ];
     let verdict = match found.objections.is_empty() {
         true => "accepted: no check objects\n".to_owned(),
