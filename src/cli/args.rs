@@ -97,6 +97,19 @@ pub struct LoadArgs {
     /// Print what the job will need in memory and time, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    #[command(flatten)]
+    pub chat: ChatArgs,
+}
+
+/// Whether prompts are turns of a conversation.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ChatArgs {
+    /// Put the checkpoint's chat template around every prompt; answers begin the model's turn
+    #[arg(long)]
+    pub chat_template: bool,
+    /// What the system says before it
+    #[arg(long, value_name = "TEXT", requires = "chat_template")]
+    pub system: Option<String>,
 }
 
 fn base_type(text: &str) -> Result<BaseType, String> {
@@ -137,6 +150,8 @@ pub struct Run {
     /// cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "cpu")]
     pub device: String,
+    #[command(flatten)]
+    pub chat: ChatArgs,
     /// The run's folder; runs/<recipe's name> where it is not given
     #[arg(long)]
     pub output: Option<PathBuf>,
@@ -286,7 +301,10 @@ pub struct Report {
 pub struct Score {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Requests (JSONL): {"id","context","continuation"} or context_ids, continuation_ids
+    /// A PEFT adapter that requests choose by name, all in the same passes over one base; repeatable
+    #[arg(long = "with-adapter", value_name = "NAME=FOLDER", conflicts_with = "adapter")]
+    pub adapters: Vec<String>,
+    /// Requests (JSONL): {"id","context","continuation"} or context_ids, continuation_ids; "adapter" names one of --with-adapter
     #[arg(long, value_name = "JSONL")]
     pub requests: PathBuf,
     /// Answers (JSONL), in the same order: {"id","loglikelihood","is_greedy","num_tokens"}

@@ -10,7 +10,7 @@ use counterpath::model::hub::{self, HubOptions, Network};
 use counterpath::model::reference::CheckpointRef;
 use counterpath::model::{Adapter, BaseType, LanguageModel, LoadOptions};
 
-use super::args::ModelArgs;
+use super::args::{ChatArgs, ModelArgs};
 
 /// A checkpoint and where it came from.
 pub struct Loaded {
@@ -35,7 +35,7 @@ impl Loaded {
 pub fn load(args: &ModelArgs, progress: &dyn Progress) -> Result<Loaded> {
     let options =
         LoadOptions { device: parse_device(&args.load.device)?, base: args.load.base_dtype, dtype: DType::F32 };
-    let loaded = load_parts(&args.model, args.load.adapter.as_deref(), &options, progress)?;
+    let loaded = load_parts(&args.model, args.load.adapter.as_deref(), &args.load.chat, &options, progress)?;
     if args.load.check_finite {
         loaded.base.check_finite()?;
     }
@@ -46,6 +46,7 @@ pub fn load(args: &ModelArgs, progress: &dyn Progress) -> Result<Loaded> {
 pub fn load_parts(
     model: &str,
     adapter: Option<&Path>,
+    chat: &ChatArgs,
     options: &LoadOptions,
     progress: &dyn Progress,
 ) -> Result<Loaded> {
@@ -61,6 +62,10 @@ pub fn load_parts(
             let folder = hub::fetch(id, revision, &hub_options()?, progress)?;
             LanguageModel::load(&folder, options)?
         }
+    };
+    let base = match chat.chat_template {
+        true => base.with_chat_frame(chat.system.as_deref()).context("--chat-template")?,
+        false => base,
     };
     let adapter = match adapter {
         Some(folder) => Some((folder.to_path_buf(), Adapter::load(folder, device)?)),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::adapter::Adapter;
 use super::error::ModelError;
 use super::language_model::LanguageModel;
+use crate::base::Digest;
 
 /// A base with named adapters.
 #[derive(Clone)]
@@ -15,12 +16,13 @@ pub struct AdapterBank {
     /// The base with every adapter at hand and none chosen.
     model: LanguageModel,
     names: Vec<String>,
+    digests: Vec<Digest>,
 }
 
 impl AdapterBank {
     /// A bank without adapters.
     pub fn new(base: &LanguageModel) -> Self {
-        Self { model: base.clone(), names: Vec::new() }
+        Self { model: base.clone(), names: Vec::new(), digests: Vec::new() }
     }
 
     /// Adds an adapter under a name. Whole tensors that an adapter replaces cannot be chosen by row, so an adapter with
@@ -41,6 +43,7 @@ impl AdapterBank {
         }
         self.model = model;
         self.names.push(name.to_owned());
+        self.digests.push(adapter.digest()?);
         Ok(())
     }
 
@@ -54,18 +57,25 @@ impl AdapterBank {
         &self.names
     }
 
+    /// The digest that an adapter had when it was added; an error that lists the names where there is none called so.
+    pub fn digest(&self, name: &str) -> Result<&Digest, ModelError> {
+        let digest = self.digests.get(self.number(name)?);
+        digest.ok_or_else(|| ModelError::Request(format!("no adapter is called {name:?}")))
+    }
+
+    fn number(&self, name: &str) -> Result<usize, ModelError> {
+        self.names.iter().position(|known| known == name).ok_or_else(|| {
+            let known = self.names.join(", ");
+            ModelError::Request(format!("no adapter is called {name:?}; there are: {known}"))
+        })
+    }
+
     /// A model whose batches have as many texts as `chosen`, text i going through the adapter `chosen[i]`, or through the
     /// base alone where that is `None`. Batches of another size are refused. In generation a text keeps its adapter when
     /// others have ended; give all requests in one batch there, since the next batch would begin with `chosen[0]` again.
     pub fn rows(&self, chosen: &[Option<&str>]) -> Result<LanguageModel, ModelError> {
-        let number = |name: &str| {
-            let unknown = || {
-                let known = self.names.join(", ");
-                ModelError::Request(format!("no adapter is called {name:?}; there are: {known}"))
-            };
-            self.names.iter().position(|known| known == name).ok_or_else(unknown)
-        };
-        let routes = chosen.iter().map(|name| name.map(number).transpose()).collect::<Result<Vec<_>, _>>()?;
+        let routes =
+            chosen.iter().map(|name| name.map(|name| self.number(name)).transpose()).collect::<Result<Vec<_>, _>>()?;
         let mut model = self.model.clone();
         model.decoder_mut().route(&Arc::new(routes));
         Ok(model)

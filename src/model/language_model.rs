@@ -152,6 +152,21 @@ impl LanguageModel {
         self.shared.tokenizer.as_ref().ok_or(ModelError::NoTokenizer)
     }
 
+    /// This model with its prompts as turns of a conversation, by the checkpoint's own chat template, behind a message
+    /// of the system where one is given. Weights are shared.
+    pub fn with_chat_frame(&self, system: Option<&str>) -> Result<Self, ModelError> {
+        let Shared { architecture, layout, tensors, packed, digest, .. } = self.shared.as_ref();
+        let shared = Shared {
+            architecture: architecture.clone(),
+            layout: layout.clone(),
+            tensors: tensors.clone(),
+            packed: packed.clone(),
+            tokenizer: Some(self.tokenizer()?.with_chat_frame(system)?),
+            digest: digest.clone(),
+        };
+        Ok(Self { shared: Arc::new(shared), decoder: self.decoder.clone() })
+    }
+
     /// Where the weights are.
     pub fn device(&self) -> &Device {
         self.decoder.device()

@@ -55,6 +55,6 @@ pub use hook::{HookKind, HookPoint, Hooks, NoHooks, Record, UnknownHookPoint};
 pub use language_model::{LanguageModel, LinearModule, LoadOptions};
 pub use merge::Merged;
 pub use rotary::{DynamicRotary, LongRotary, Rotary};
-pub use score::{Score, ScoreRequest, TokenizedPrompt, score_with_adapters, split_tokens, tokenize_prompt};
+pub use score::{Score, ScoreRequest, TokenizedPrompt, score_with_adapters, split_text, split_tokens, tokenize_prompt};
 pub use targets::{AnswerRows, Row, answer_loglikelihoods, target_logprobs};
 pub use text::{Encoded, Special, TextTokenizer};

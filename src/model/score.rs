@@ -3,7 +3,8 @@
 //! A continuation's log-likelihood is Σ ln p(token | everything before it), in nats. The split of a text into context
 //! and continuation tokens is that of lm-evaluation-harness (`lm_eval/api/model.py`): trailing whitespace of the
 //! context moves to the continuation, the whole is encoded once, and the continuation is what follows the context's
-//! number of tokens.
+//! number of tokens. Under a chat frame the context is a user's turn up to where the answer begins, and the answer loses
+//! the whitespace before it (that of the harness's delimiter, which it leaves out there as well).
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -39,8 +40,17 @@ pub struct Score {
     pub num_tokens: usize,
 }
 
-/// Splits texts into the tokens of a request.
+/// Splits a prompt and an answer into the tokens of a request; the prompt is a user's turn where the tokenizer has a
+/// chat frame.
 pub fn split_tokens(tokenizer: &TextTokenizer, context: &str, continuation: &str) -> Result<ScoreRequest, ModelError> {
+    match tokenizer.chat_frame().filter(|_| !context.is_empty()) {
+        None => split_text(tokenizer, context, continuation),
+        Some(frame) => split_turn(tokenizer, &frame.wrap(tokenizer, context)?.0, continuation.trim_start()),
+    }
+}
+
+/// Splits a running text, which no chat frame is put around.
+pub fn split_text(tokenizer: &TextTokenizer, context: &str, continuation: &str) -> Result<ScoreRequest, ModelError> {
     if context.is_empty() {
         return split_without_context(tokenizer, continuation);
     }
@@ -48,6 +58,22 @@ pub fn split_tokens(tokenizer: &TextTokenizer, context: &str, continuation: &str
     let moved = context.get(kept.len()..).unwrap_or_default();
     let whole = tokenizer.encode(&format!("{kept}{moved}{continuation}"), Special::Default)?.ids;
     let context = tokenizer.encode(kept, Special::Default)?.ids;
+    let continuation = whole.get(context.len()..).unwrap_or_default().to_vec();
+    if context.is_empty() || continuation.is_empty() {
+        return Err(ModelError::Request("context and continuation must have at least one token each".into()));
+    }
+    Ok(ScoreRequest { context, continuation })
+}
+
+/// The split between a user's turn and the answer. The turn's end belongs to the context, its line breaks too, as they
+/// do when the model answers; where the answer would change the tokens of that end, the rule for texts holds.
+fn split_turn(tokenizer: &TextTokenizer, turn: &str, answer: &str) -> Result<ScoreRequest, ModelError> {
+    let encode = |text: &str| Ok::<_, ModelError>(tokenizer.encode(text, Special::None)?.ids);
+    let whole = encode(&format!("{turn}{answer}"))?;
+    let mut context = encode(turn)?;
+    if !whole.starts_with(&context) {
+        context = encode(turn.trim_end())?;
+    }
     let continuation = whole.get(context.len()..).unwrap_or_default().to_vec();
     if context.is_empty() || continuation.is_empty() {
         return Err(ModelError::Request("context and continuation must have at least one token each".into()));
@@ -84,12 +110,17 @@ pub struct TokenizedPrompt {
 pub fn tokenize_prompt(tokenizer: &TextTokenizer, prompt: &Prompt) -> Result<TokenizedPrompt, ModelError> {
     let requests = prompt.answers.iter().map(|answer| split_tokens(tokenizer, &prompt.text, answer));
     let requests = requests.collect::<Result<Vec<_>, _>>()?;
-    let encoded = tokenizer.encode(prompt.text.trim_end(), Special::Default)?;
+    let encoded = tokenizer.encode_prompt(prompt.text.trim_end())?;
+    let ids = requests.first().map_or_else(|| encoded.ids.clone(), |request| request.context.clone());
+    if requests.iter().any(|request| request.context != ids) {
+        let message = "the answers change the tokens at the end of the prompt, each in its own way; give answers that begin alike";
+        return Err(ModelError::Request(message.into()));
+    }
     let slot =
         |slot: &crate::scenario::Slot| (slot.name.clone(), TextTokenizer::token_range(&encoded, slot.start, slot.end));
     let slots = prompt.slots.iter().map(slot).collect();
     let answers = requests.into_iter().map(|request| request.continuation).collect();
-    Ok(TokenizedPrompt { ids: encoded.ids, answers, slots })
+    Ok(TokenizedPrompt { ids, answers, slots })
 }
 
 /// The part of a request that is run: the last `limit` tokens before its final one.

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
+use super::chat::ChatFrame;
 use super::error::ModelError;
 use crate::base::Digest;
+use crate::base::digest::Hasher;
 
 /// Whether the tokenizer adds the special tokens that it adds by default (a BOS, mostly).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,7 @@ pub struct TextTokenizer {
     adds_bos: bool,
     settings: Arc<Value>,
     digest: Digest,
+    frame: Option<Arc<ChatFrame>>,
 }
 
 impl TextTokenizer {
@@ -59,7 +62,47 @@ impl TextTokenizer {
         };
         let (bos, eos) = (special("bos_token"), special("eos_token"));
         let adds_bos = settings.get("add_bos_token").and_then(Value::as_bool).unwrap_or(false);
-        Ok(Self { bos, eos, adds_bos, settings: Arc::new(settings.clone()), digest: Digest::of(json), inner })
+        Ok(Self {
+            bos,
+            eos,
+            adds_bos,
+            settings: Arc::new(settings.clone()),
+            digest: Digest::of(json),
+            inner,
+            frame: None,
+        })
+    }
+
+    /// The same tokenizer, whose prompts are turns of a conversation by the checkpoint's own chat template. Its digest
+    /// is another one, so that records of framed and plain prompts are told apart.
+    pub fn with_chat_frame(&self, system: Option<&str>) -> Result<Self, ModelError> {
+        let frame = ChatFrame::new(self, system)?;
+        let mut hasher = Hasher::default();
+        hasher.part("tokenizer", self.digest.to_string().as_bytes());
+        hasher.part("chat", frame.digest().to_string().as_bytes());
+        Ok(Self { digest: hasher.finish(), frame: Some(Arc::new(frame)), ..self.clone() })
+    }
+
+    /// Around prompts, where they are turns of a conversation.
+    pub fn chat_frame(&self) -> Option<&ChatFrame> {
+        self.frame.as_deref()
+    }
+
+    /// Tokenizes a prompt: a text, or a turn of a conversation where the tokenizer has a frame. Offsets are those of
+    /// the prompt as given; tokens of the frame have `(0, 0)`.
+    pub fn encode_prompt(&self, prompt: &str) -> Result<Encoded, ModelError> {
+        let Some(frame) = &self.frame else { return self.encode(prompt, Special::Default) };
+        let (text, place) = frame.wrap(self, prompt)?;
+        let mut encoded = self.encode(&text, Special::None)?;
+        let skipped = prompt.len() - prompt.trim_start().len();
+        for (first, last) in &mut encoded.offsets {
+            let (start, end) = ((*first).max(place.start), (*last).min(place.end));
+            (*first, *last) = match start < end {
+                true => (start - place.start + skipped, end - place.start + skipped),
+                false => (0, 0),
+            };
+        }
+        Ok(encoded)
     }
 
     /// The content of `tokenizer_config.json`; null where there was none.
@@ -125,7 +168,7 @@ impl TextTokenizer {
         self.inner.get_vocab(true).into_values().max()
     }
 
-    /// The digest of `tokenizer.json`.
+    /// The digest of `tokenizer.json`, and of the frame where there is one.
     pub fn digest(&self) -> &Digest {
         &self.digest
     }

@@ -22,6 +22,9 @@ pub struct Recipe {
     /// `embedded`, a folder, or a hub id.
     #[serde(default = "embedded")]
     pub model: String,
+    /// Where it is given, the model's chat template is put around every prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<ChatRecipe>,
     /// Shipped eval sets by name, folders, or JSONL files of declared pairs (relative to the recipe).
     pub eval_sets: Vec<String>,
     /// Root of all randomness.
@@ -47,6 +50,14 @@ fn embedded() -> String {
 
 fn one() -> u64 {
     1
+}
+
+/// `[chat]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChatRecipe {
+    /// What the system says before each prompt.
+    pub system: Option<String>,
 }
 
 /// `[evaluate]`

@@ -11,7 +11,7 @@ use super::select::item_name;
 use super::store::ScoreStore;
 use crate::base::{Digest, Progress};
 use crate::causal::Role;
-use crate::model::split_tokens;
+use crate::model::split_text;
 use crate::scenario::generate::FRAMING;
 use crate::scenario::{Canary, CounterfactualPair, DoKind, Expectation, Prompt, Scenario, Split, TRAIN, TaskItem};
 use crate::stats::{Bootstrap, MetricScore};
@@ -207,7 +207,7 @@ fn scored_canaries(
             let (field, target) = ("secret_start".into(), canary.secret_start.to_string());
             return Err(TrustError::Dangling { item: name, field, target });
         };
-        match split_tokens(tokenizer, context, secret) {
+        match split_text(tokenizer, context, secret) {
             Ok(request) => requests.push((name, request)),
             Err(source) => return Err(TrustError::Prompt { item: name, source }),
         }

@@ -36,5 +36,5 @@ pub use metric::{
     metric,
 };
 pub use perplexity::rolling_requests;
-pub use scoring::{Checkpoint, Pass};
+pub use scoring::{Checkpoint, NamedRequest, Pass, Scorer};
 pub use store::ScoreStore;

@@ -1,6 +1,7 @@
 //! Log-likelihood requests in a JSONL file, answered in a JSONL file: what other programs drive this one by.
 //!
-//! A line asks `{"id", "context", "continuation"}` in text or `{"id", "context_ids", "continuation_ids"}` in token ids; the answer
+//! A line asks `{"id", "context", "continuation"}` in text or `{"id", "context_ids", "continuation_ids"}` in token ids, and may
+//! name an `"adapter"` of those that are loaded over the base; the answer
 //! on the same line of the output is `{"id", "loglikelihood", "is_greedy", "num_tokens"}`, sums in natural log. Text is split as
 //! lm-eval splits it (`lm_eval/api/model.py`): trailing whitespace of the context belongs to the continuation; context and
 //! whole are encoded, and the continuation is what follows the context's number of tokens; an empty context is the BOS token
@@ -14,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::error::TrustError;
-use super::scoring::{Checkpoint, Pass, score_requests};
+use super::scoring::{NamedRequest, Pass, Scorer, score_named};
 use super::store::ScoreStore;
 use crate::base::{FileError, Progress, files, suggestion};
 use crate::model::{LanguageModel, ScoreRequest, split_tokens};
@@ -26,6 +27,8 @@ pub struct Request {
     pub line: usize,
     /// A string or a number, given back as it came.
     pub id: Value,
+    /// The adapter that answers it, by name; the base where none is named.
+    pub adapter: Option<String>,
     /// What is asked.
     pub body: Body,
 }
@@ -62,7 +65,7 @@ pub struct Answer {
     pub num_tokens: usize,
 }
 
-const FIELDS: [&str; 5] = ["id", "context", "continuation", "context_ids", "continuation_ids"];
+const FIELDS: [&str; 6] = ["id", "adapter", "context", "continuation", "context_ids", "continuation_ids"];
 
 /// Reads a request file. Empty lines are skipped.
 ///
@@ -108,6 +111,10 @@ fn parse(line: usize, text: &str) -> Result<Request, String> {
         Some(other) => return Err(format!("field \"id\": expected a string or a number, found {other}")),
         None => return Err("field \"id\" is missing".into()),
     };
+    let adapter = match fields.get("adapter") {
+        None | Some(Value::Null) => None,
+        Some(_) => Some(string(&fields, "adapter")?),
+    };
     let in_text = fields.contains_key("context") || fields.contains_key("continuation");
     let in_ids = fields.contains_key("context_ids") || fields.contains_key("continuation_ids");
     let body = match (in_text, in_ids) {
@@ -127,7 +134,7 @@ fn parse(line: usize, text: &str) -> Result<Request, String> {
     };
     match empty {
         Some(field) => Err(format!("field {field:?} is empty; there is nothing to score")),
-        None => Ok(Request { line, id, body }),
+        None => Ok(Request { line, id, adapter, body }),
     }
 }
 
@@ -199,31 +206,33 @@ pub fn journal_of(output: &Path) -> PathBuf {
 /// where it was; once the output is written the journal is removed. Returns the number of answers.
 ///
 /// # Errors
-/// All of [`read_requests`] and [`tokens`], found before the first forward; a likelihood that is not finite;
+/// All of [`read_requests`] and [`tokens`], an adapter that is not there, found before the first forward; a likelihood that is not finite;
 /// [`TrustError::Interrupted`].
-pub fn score_file(
-    checkpoint: Checkpoint<'_>,
+pub fn score_file<'a>(
+    scorer: impl Into<Scorer<'a>>,
     requests: &Path,
     output: &Path,
     batch_tokens: usize,
     progress: &dyn Progress,
 ) -> Result<usize, TrustError> {
     let asked = read_requests(requests)?;
-    let limit = checkpoint.model.architecture().max_positions;
+    let scorer = scorer.into();
+    let limit = scorer.model().architecture().max_positions;
     let mut split = Vec::with_capacity(asked.len());
     for request in &asked {
         let line = request.line;
         let malformed = |message| FileError::MalformedLine { path: requests.to_path_buf(), line, message };
-        let tokens = tokens(checkpoint.model, request).map_err(malformed)?;
+        let tokens = tokens(scorer.model(), request).map_err(malformed)?;
         if tokens.continuation.len() > limit {
             let found = tokens.continuation.len();
             return Err(malformed(format!("the continuation has {found} tokens, the model {limit} positions")).into());
         }
-        split.push((format!("{} line {line}", requests.display()), tokens));
+        let name = format!("{} line {line}", requests.display());
+        split.push(NamedRequest { name, adapter: request.adapter.clone(), request: tokens });
     }
     let journal = journal_of(output);
     let mut store = ScoreStore::open(&journal)?;
-    let scores = score_requests(checkpoint, &split, &mut Pass { store: &mut store, batch_tokens, progress })?;
+    let scores = score_named(scorer, &split, &mut Pass { store: &mut store, batch_tokens, progress })?;
     let answers: Vec<Answer> = asked
         .into_iter()
         .zip(scores)
@@ -252,6 +261,9 @@ mod tests {
         let text = parse(3, r#"{"id": "a", "context": "", "continuation": " b"}"#).expect("text");
         assert_eq!(text.body, Body::Text { context: String::new(), continuation: " b".into() });
         assert_eq!((text.line, text.id), (3, Value::from("a")));
+        assert_eq!(text.adapter, None);
+        let named = parse(1, r#"{"id": "a", "adapter": "b", "context": "", "continuation": " b"}"#).expect("text");
+        assert_eq!(named.adapter.as_deref(), Some("b"));
         let ids = parse(1, r#"{"id": 7, "context_ids": [1, 2], "continuation_ids": [3]}"#).expect("ids");
         assert_eq!(ids.body, Body::Ids { context: vec![1, 2], continuation: vec![3] });
         assert_eq!(ids.id, Value::from(7));
@@ -266,6 +278,10 @@ mod tests {
                 "field \"id\": expected a string or a number, found null",
             ),
             (r#"{"id": 1, "continuation": "b"}"#, "field \"context\" is missing"),
+            (
+                r#"{"id": 1, "adapter": 3, "context": "a", "continuation": "b"}"#,
+                "field \"adapter\": expected a string, found 3",
+            ),
             (r#"{"id": 1, "context": 3, "continuation": "b"}"#, "field \"context\": expected a string, found 3"),
             (r#"{"id": 1, "context": "a", "continuation": ""}"#, "field \"continuation\" is empty"),
             (

@@ -9,8 +9,8 @@ use super::store::{Finished, Job, Keys, ScoreStore, distinct, finish};
 use crate::base::{Digest, Progress, Silent};
 use crate::model::score::score;
 use crate::model::{
-    AnswerRows, LanguageModel, NoHooks, Score, ScoreRequest, TokenizedPrompt, answer_loglikelihoods, split_tokens,
-    tokenize_prompt,
+    AdapterBank, AnswerRows, LanguageModel, ModelError, NoHooks, Score, ScoreRequest, TokenizedPrompt,
+    answer_loglikelihoods, score_with_adapters, split_tokens, tokenize_prompt,
 };
 use crate::scenario::Prompt;
 
@@ -30,6 +30,65 @@ impl Checkpoint<'_> {
     fn keys(&self) -> Keys {
         Keys::of(self.model.digest(), self.adapter)
     }
+}
+
+/// What answers requests.
+#[derive(Clone, Copy)]
+pub enum Scorer<'a> {
+    /// One checkpoint for all of them.
+    Checkpoint(Checkpoint<'a>),
+    /// The adapter that each of them names, or the base; requests with different adapters share passes.
+    Bank(&'a AdapterBank),
+}
+
+impl<'a> From<Checkpoint<'a>> for Scorer<'a> {
+    fn from(checkpoint: Checkpoint<'a>) -> Self {
+        Scorer::Checkpoint(checkpoint)
+    }
+}
+
+impl<'a> Scorer<'a> {
+    /// The model, or the base.
+    pub fn model(self) -> &'a LanguageModel {
+        match self {
+            Scorer::Checkpoint(checkpoint) => checkpoint.model,
+            Scorer::Bank(bank) => bank.base(),
+        }
+    }
+
+    fn keys(self, adapter: Option<&str>) -> Result<Keys, ModelError> {
+        match (self, adapter) {
+            (Scorer::Checkpoint(checkpoint), None) => Ok(checkpoint.keys()),
+            (Scorer::Bank(bank), adapter) => {
+                let digest = adapter.map(|name| bank.digest(name)).transpose()?;
+                Ok(Keys::of(bank.base().digest(), digest))
+            }
+            (Scorer::Checkpoint(_), Some(name)) => {
+                Err(ModelError::Request(format!("no adapter is called {name:?}; no named adapters were given")))
+            }
+        }
+    }
+
+    fn score(self, requests: &[(Option<&str>, ScoreRequest)]) -> Result<Vec<Score>, ModelError> {
+        match self {
+            Scorer::Bank(bank) => score_with_adapters(bank, requests, usize::MAX, &Silent),
+            Scorer::Checkpoint(checkpoint) => {
+                let requests: Vec<ScoreRequest> = requests.iter().map(|(_, request)| request.clone()).collect();
+                score(checkpoint.model, &requests, usize::MAX, &Silent)
+            }
+        }
+    }
+}
+
+/// A request with what errors call it and the adapter that it names.
+#[derive(Debug, Clone)]
+pub struct NamedRequest {
+    /// What errors call it.
+    pub name: String,
+    /// Its adapter.
+    pub adapter: Option<String>,
+    /// Its tokens.
+    pub request: ScoreRequest,
 }
 
 /// Where finished scores are kept, how large a batch is, and who is told.
@@ -113,7 +172,7 @@ fn answer_job(keys: &Keys, prompt: &TokenizedPrompt, rows: &AnswerRows) -> Job {
 fn run_answers(model: &LanguageModel, rows: &[AnswerRows], batch: &[usize]) -> Result<Vec<Finished>, TrustError> {
     let batch: Vec<AnswerRows> = batch.iter().filter_map(|&index| rows.get(index).cloned()).collect();
     let tensors = answer_loglikelihoods(model, &batch, &mut NoHooks)?;
-    let values = |tensor: candle_core::Tensor| Ok(tensor.to_vec1::<f32>().map_err(crate::model::ModelError::from)?);
+    let values = |tensor: candle_core::Tensor| Ok(tensor.to_vec1::<f32>().map_err(ModelError::from)?);
     let finished =
         |values: Vec<f32>| Finished { loglikelihoods: values.into_iter().map(f64::from).collect(), is_greedy: None };
     tensors.into_iter().map(|tensor| values(tensor).map(finished)).collect()
@@ -126,18 +185,36 @@ pub fn score_requests(
     requests: &[(String, ScoreRequest)],
     pass: &mut Pass<'_>,
 ) -> Result<Vec<Score>, TrustError> {
-    let limit = checkpoint.model.architecture().max_positions;
-    if let Some((name, request)) = requests.iter().find(|(_, request)| request.continuation.len() > limit) {
+    let named = |(name, request): &(String, ScoreRequest)| NamedRequest {
+        name: name.clone(),
+        adapter: None,
+        request: request.clone(),
+    };
+    score_named(checkpoint.into(), &requests.iter().map(named).collect::<Vec<_>>(), pass)
+}
+
+/// The same, each with the adapter that it names.
+pub fn score_named(
+    scorer: Scorer<'_>,
+    requests: &[NamedRequest],
+    pass: &mut Pass<'_>,
+) -> Result<Vec<Score>, TrustError> {
+    let limit = scorer.model().architecture().max_positions;
+    if let Some(NamedRequest { name, request, .. }) = requests.iter().find(|it| it.request.continuation.len() > limit) {
         return Err(TrustError::TooLong { item: name.clone(), tokens: request.continuation.len(), limit });
     }
-    let keys = checkpoint.keys();
-    let jobs: Vec<Job> = requests.iter().map(|(_, request)| request_job(&keys, request, limit)).collect();
+    let job = |NamedRequest { name, adapter, request }: &NamedRequest| {
+        let keys = scorer.keys(adapter.as_deref());
+        let keys = keys.map_err(|source| TrustError::Prompt { item: name.clone(), source })?;
+        Ok(request_job(&keys, request, limit))
+    };
+    let jobs = requests.iter().map(job).collect::<Result<Vec<Job>, TrustError>>()?;
     let finished = pass.finish("score requests", &jobs, |batch| {
-        let batch: Vec<ScoreRequest> = batch.iter().filter_map(|&i| requests.get(i)).map(|(_, r)| r.clone()).collect();
-        let scores = score(checkpoint.model, &batch, usize::MAX, &Silent)?;
-        Ok(scores.into_iter().map(finished_request).collect())
+        let chosen = batch.iter().filter_map(|&index| requests.get(index));
+        let chosen: Vec<_> = chosen.map(|it| (it.adapter.as_deref(), it.request.clone())).collect();
+        Ok(scorer.score(&chosen)?.into_iter().map(finished_request).collect())
     })?;
-    let scored = requests.iter().zip(finished).map(|((name, request), finished)| {
+    let scored = requests.iter().zip(finished).map(|(NamedRequest { name, request, .. }, finished)| {
         let loglikelihood = finished.loglikelihoods.first().copied().unwrap_or(f64::NAN);
         if !loglikelihood.is_finite() {
             let what = "the continuation".into();

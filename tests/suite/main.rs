@@ -6,6 +6,7 @@ mod base_types;
 mod causal;
 mod causal_cli;
 mod chat;
+mod chat_prompts;
 mod claims;
 mod cli;
 mod direction;

@@ -12,6 +12,7 @@ use counterpath::model::{
 };
 use serde_json::Value;
 
+use crate::cli::{done, refused};
 use crate::parity::next_token_rows;
 use crate::shared::{json, largest_difference, numbers, rows, shared_dir};
 
@@ -418,4 +419,55 @@ fn texts_of_one_batch_are_continued_with_their_own_adapters() {
         let [found, expected] = [two.get(row), logits(alone, &ids).get(0)].map(|row| values(&row.expect("row")));
         assert!(largest_difference(&found, &expected) <= 1e-5, "row {row}");
     }
+}
+
+#[test]
+fn requests_of_one_file_name_their_adapters() {
+    let folder = std::env::temp_dir().join(format!("counterpath-bank-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("folder");
+    let path = |name: &str| folder.join(name).display().to_string();
+    let base = LanguageModel::embedded(&Device::Cpu).expect("model");
+    for (seed, name) in [(1, "a"), (2, "b")] {
+        let spec = LoraSpec {
+            rank: 2,
+            alpha: 8.0,
+            target_modules: TargetModules::List(vec!["q_proj".into(), "down_proj".into()]),
+            rslora: false,
+        };
+        let adapter = moved(Adapter::init(&base, &spec, Seed::new(seed)).expect("adapter"));
+        adapter.save(&folder.join(name), "embedded").expect("saved");
+    }
+    let line = |id: usize, adapter: &str| {
+        let adapter = if adapter.is_empty() { String::new() } else { format!(r#""adapter":"{adapter}","#) };
+        format!(
+            r#"{{"id":{id},{adapter}"context":"felix sent a letter . it told of nine years of work . soon he was","continuation":" not hired"}}"#
+        )
+    };
+    let write = |name: &str, lines: &[String]| std::fs::write(folder.join(name), lines.join("\n")).expect("requests");
+    write("mixed.jsonl", &[line(0, "b"), line(1, ""), line(2, "a"), line(3, "b")]);
+    write("plain.jsonl", &[line(0, "")]);
+    let score = |requests: &str, flags: &[&str]| -> Vec<f64> {
+        let (requests, output) = (path(requests), path("scores.jsonl"));
+        done(&[&["score", "--model", "embedded", "--requests", &requests, "--output", &output], flags].concat());
+        let answers = std::fs::read_to_string(&output).expect("answers");
+        let number =
+            |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("json")["loglikelihood"].as_f64();
+        answers.lines().map(|line| number(line).expect("number")).collect()
+    };
+    let [a, b] = ["a", "b"].map(path);
+    let mixed = score("mixed.jsonl", &["--with-adapter", &format!("a={a}"), "--with-adapter", &format!("b={b}")]);
+    let alone =
+        [score("plain.jsonl", &["--adapter", &b]), score("plain.jsonl", &[]), score("plain.jsonl", &["--adapter", &a])];
+    for (found, expected) in mixed.iter().zip([alone[0][0], alone[1][0], alone[2][0], alone[0][0]]) {
+        assert!((found - expected).abs() <= 1e-5, "{mixed:?} {alone:?}");
+    }
+    assert!((alone[0][0] - alone[2][0]).abs() > 1e-3 && (alone[0][0] - alone[1][0]).abs() > 1e-3, "{alone:?}");
+    let (mixed, output) = (path("mixed.jsonl"), path("none.jsonl"));
+    let asked = ["score", "--model", "embedded", "--requests", &mixed, "--output", &output];
+    refused(&asked, "no named adapters were given");
+    refused(
+        &[asked.as_slice(), &["--with-adapter", &format!("a={a}")]].concat(),
+        "no adapter is called \"b\"; there are: a",
+    );
+    refused(&[asked.as_slice(), &["--with-adapter", &a]].concat(), "NAME=FOLDER is expected");
 }

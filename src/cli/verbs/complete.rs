@@ -9,7 +9,7 @@ use counterpath::model::generate::{
     Choice, Completion, GenerateOptions, GenerateRequest, Piece, Sampling, Stop, complete,
 };
 use counterpath::model::needs::{Job, JobKind};
-use counterpath::model::{LanguageModel, NoHooks, Special};
+use counterpath::model::{LanguageModel, NoHooks};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -50,7 +50,8 @@ pub fn run(args: &Complete, format: Format, progress: &dyn Progress) -> Result<(
         return write(args, &prompts, &completions);
     }
     let mut out = std::io::stdout().lock();
-    if let Some(text) = &args.prompt {
+    // A turn of a conversation is answered, a text goes on.
+    if let Some(text) = args.prompt.as_ref().filter(|_| !args.model.load.chat.chat_template) {
         write!(out, "{text}")?;
     }
     // A terminal that has gone away is noticed once, after the text.
@@ -147,7 +148,7 @@ fn name(id: &Value) -> String {
 
 fn prompt(line: Line, model: &LanguageModel) -> Result<Prompt> {
     let ids = match (line.prompt, line.prompt_ids) {
-        (Some(text), None) => model.tokenizer()?.encode(&text, Special::Default)?.ids,
+        (Some(text), None) => model.tokenizer()?.encode_prompt(&text)?.ids,
         (None, Some(ids)) => ids,
         _ => bail!("prompt {}: give either `prompt` (text) or `prompt_ids` (token ids)", line.id),
     };

@@ -116,7 +116,7 @@ fn show_chat(args: &Inspect, path: &Path, format: Format, progress: &dyn Progres
 
 fn prompt_ids(args: &Inspect, model: &LanguageModel) -> Result<Vec<u32>> {
     let ids = match (&args.text, &args.chat) {
-        (Some(text), _) => model.tokenizer()?.encode(text, Special::Default)?.ids,
+        (Some(text), _) => model.tokenizer()?.encode_prompt(text)?.ids,
         (None, Some(path)) => conversation(path)?.encode(model)?.1,
         (None, None) => args.ids.clone(),
     };

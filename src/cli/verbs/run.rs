@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use counterpath::base::{Progress, files};
 use counterpath::model::{BaseType, LoadOptions};
-use counterpath::pipeline::recipe::{QUICKSTART, Recipe};
+use counterpath::pipeline::recipe::{ChatRecipe, QUICKSTART, Recipe};
 use counterpath::pipeline::{RunFiles, RunRequest, run as run_loop};
 use counterpath::report::terminal;
 use serde_json::json;
 
-use super::super::args::{LoadArgs, Quickstart, Run};
+use super::super::args::{ChatArgs, LoadArgs, Quickstart, Run};
 use super::super::load::{load_parts, parse_device};
 use super::super::needs::{self, Next};
 use super::{Format, print_json};
@@ -29,6 +29,7 @@ pub fn quickstart(args: &Quickstart, format: Format, progress: &dyn Progress) ->
         output: args.output.clone(),
         seeds: args.seeds as usize,
         dry_run: args.dry_run,
+        chat: ChatArgs::default(),
     };
     job.run(format, progress)
 }
@@ -40,6 +41,13 @@ pub fn run(args: &Run, format: Format, progress: &dyn Progress) -> Result<()> {
     if let Some(model) = &args.model {
         recipe.model.clone_from(model);
     }
+    if args.chat.chat_template {
+        recipe.chat = Some(ChatRecipe { system: args.chat.system.clone() });
+    }
+    let chat = match &recipe.chat {
+        Some(chat) => ChatArgs { chat_template: true, system: chat.system.clone() },
+        None => ChatArgs::default(),
+    };
     let output = args.output.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
     let job = Job {
         written: files::read_text(&args.recipe)?,
@@ -50,6 +58,7 @@ pub fn run(args: &Run, format: Format, progress: &dyn Progress) -> Result<()> {
         output,
         seeds: args.seeds as usize,
         dry_run: args.dry_run,
+        chat,
     };
     job.run(format, progress)
 }
@@ -63,6 +72,7 @@ struct Job<'a> {
     output: PathBuf,
     seeds: usize,
     dry_run: bool,
+    chat: ChatArgs,
 }
 
 impl Job<'_> {
@@ -73,13 +83,14 @@ impl Job<'_> {
             device: self.device.to_owned(),
             base_dtype: BaseType::Compute,
             dry_run: self.dry_run,
+            chat: self.chat.clone(),
         };
         let job = needs::training(&self.recipe.tune, self.recipe.tune.arms.len() * self.seeds);
         if needs::consider(&self.recipe.model, &load, &|_| job, format)? == Next::Stop {
             return Ok(());
         }
         let options = LoadOptions { device: parse_device(self.device)?, ..LoadOptions::default() };
-        let loaded = load_parts(&self.recipe.model, self.adapter, &options, progress)?;
+        let loaded = load_parts(&self.recipe.model, self.adapter, &self.chat, &options, progress)?;
         let (model, source) = match &loaded.adapter {
             None => (loaded.model, loaded.source),
             Some((folder, adapter)) => {

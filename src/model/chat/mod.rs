@@ -6,6 +6,7 @@
 //! and it can read nothing but what it is given. The time is given, too (`strftime_now`).
 
 mod clock;
+mod frame;
 mod python;
 
 use minijinja::{Environment, Error, ErrorKind};
@@ -16,6 +17,7 @@ use super::error::ModelError;
 use super::text::{Encoded, Special, TextTokenizer};
 
 pub use clock::Clock;
+pub use frame::ChatFrame;
 
 /// Steps that a template may take: real ones need a few hundred for each message.
 const FUEL: u64 = 10_000_000;
