@@ -318,7 +318,7 @@ fn an_interchange_is_the_plan_of_the_same_subspace() {
     let model = tiny_model(3);
     for site in [
         "blocks.0.hook_resid_post[slot=word]",
-        "blocks.1.attn.hook_z[head=2,slot=word]",
+        "blocks.0.attn.hook_z[head=2,slot=word]",
         "blocks.0.mlp.hook_post[slot=word]",
     ] {
         let site: Site = site.parse().expect("site");
