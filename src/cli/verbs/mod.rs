@@ -1,5 +1,6 @@
 //! One file a verb. A verb reads its arguments, calls the library, prints the result.
 
+mod ablate;
 mod compare;
 mod complete;
 mod convert;
