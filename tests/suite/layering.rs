@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms in the order of data flow; a room may use itself and those before it.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 17] = [
     "base",
     "stats",
     "causal",
@@ -13,6 +13,7 @@ const ROOMS: [&str; 16] = [
     "model",
     "intervene",
     "mediate",
+    "direction",
     "trust",
     "tune",
     "planted",
@@ -25,7 +26,7 @@ const ROOMS: [&str; 16] = [
 
 /// Rooms of numbers only: comparing and reporting need no weights.
 const NUMBERS_ONLY: [&str; 3] = ["record", "compare", "report"];
-const MODEL_SIDE: [&str; 7] = ["ops", "model", "intervene", "mediate", "trust", "tune", "planted"];
+const MODEL_SIDE: [&str; 8] = ["ops", "model", "intervene", "mediate", "direction", "trust", "tune", "planted"];
 
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("source folder") {
