@@ -227,7 +227,10 @@ pub struct Mediate {
     /// Find the pathway of an eval set (shipped name or folder) and write a record
     #[arg(long = "eval-set", value_name = "NAME|FOLDER", required_unless_present = "pairs")]
     pub eval_sets: Vec<String>,
-    /// Kinds of sites
+    /// Sets of sites and what they receive: windows, means, noise, directions, interaction, self-repair; it names the directions and sites itself
+    #[arg(long, value_name = "TOML", requires = "pairs", conflicts_with_all = ["sites", "direction"])]
+    pub plan: Option<PathBuf>,
+    /// Kinds of sites: embed, pos_embed, resid_pre, q, k, v, z, attn_out, resid_mid, mlp_post, mlp_out, resid_post
     #[arg(long, value_delimiter = ',', default_value = "resid_pre,z,attn_out,mlp_out")]
     pub sites: Vec<String>,
     /// Which run receives

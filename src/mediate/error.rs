@@ -38,6 +38,12 @@ pub enum MediateError {
     /// A sweep over nothing.
     #[error("a sweep needs at least one kind of site and one direction")]
     EmptySweep,
+    /// A plan of ablations that cannot be carried out.
+    #[error("the plan cannot be carried out: {message}")]
+    Plan {
+        /// What is wrong, and what to change.
+        message: String,
+    },
     /// An unfinished sweep of another request stands in the way.
     #[error("{} holds an unfinished sweep of another request ({found}, this one is {asked}); remove it, or write to another file", path.display())]
     OtherSweep {

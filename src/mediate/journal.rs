@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::MediateError;
@@ -16,16 +17,21 @@ use crate::model::LanguageModel;
 /// Pairs whose rows are computed and kept together.
 const PAIRS_AT_ONCE: usize = 16;
 
-/// A line of the journal.
+/// A line of a journal of rows `R`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
-enum Line {
+pub(super) enum Line<R> {
     /// The request that the rows answer.
     Request { request: Digest },
     /// A pair is complete: so many rows stand before this line.
     Done { done: String, rows: usize },
     /// A row.
-    Row(Box<SweepRow>),
+    Row(Box<R>),
+}
+
+/// The line behind a finished pair's rows.
+pub(super) fn done<R>(id: &str, rows: usize) -> Line<R> {
+    Line::Done { done: id.to_owned(), rows }
 }
 
 /// Where the journal of an output stands.
@@ -75,8 +81,8 @@ fn rows_of(
     journal: &Path,
 ) -> Result<Vec<(usize, SweepRow)>, MediateError> {
     spec.check(runner.model.architecture())?;
-    let request = request(runner.model, adapter, pairs, spec)?;
-    let (mut journal, mut rows) = open(journal, &request)?;
+    let request = request(runner.model, adapter, pairs, &format!("{spec:?}"));
+    let (mut journal, mut rows) = open::<SweepRow>(journal, &request)?;
     let finished: BTreeSet<String> = rows.iter().map(|row| row.id.clone()).collect();
     // Parts are cut from all pairs, so that a run that goes on batches what is left as an unbroken one would have.
     let open: Vec<&[TokenPair]> =
@@ -93,7 +99,7 @@ fn rows_of(
                 rows.push(row);
                 written += 1;
             }
-            journal.append(&Line::Done { done: pair.id.clone(), rows: written })?;
+            journal.append(&done::<SweepRow>(&pair.id, written))?;
         }
     }
     runner.progress.finish();
@@ -106,10 +112,13 @@ fn rows_of(
 }
 
 /// Opens the journal and gives the rows of finished pairs.
-fn open(path: &Path, request: &Digest) -> Result<(Journal, Vec<SweepRow>), MediateError> {
-    let (mut journal, lines) = Journal::open::<Line>(path)?;
-    let mut rows: Vec<SweepRow> = Vec::new();
-    let mut pending: Vec<SweepRow> = Vec::new();
+pub(super) fn open<R: Serialize + DeserializeOwned>(
+    path: &Path,
+    request: &Digest,
+) -> Result<(Journal, Vec<R>), MediateError> {
+    let (mut journal, lines) = Journal::open::<Line<R>>(path)?;
+    let mut rows: Vec<R> = Vec::new();
+    let mut pending: Vec<R> = Vec::new();
     let fresh = lines.is_empty();
     for line in lines {
         match line {
@@ -127,22 +136,17 @@ fn open(path: &Path, request: &Digest) -> Result<(Journal, Vec<SweepRow>), Media
         }
     }
     if fresh {
-        journal.append(&Line::Request { request: request.clone() })?;
+        journal.append(&Line::<R>::Request { request: request.clone() })?;
     }
     Ok((journal, rows))
 }
 
-/// The digest of everything that the rows depend on.
-fn request(
-    model: &LanguageModel,
-    adapter: Option<&Digest>,
-    pairs: &[TokenPair],
-    spec: &SweepSpec,
-) -> Result<Digest, MediateError> {
+/// The digest of everything that the rows depend on; `spec` is the text of what is asked.
+pub(super) fn request(model: &LanguageModel, adapter: Option<&Digest>, pairs: &[TokenPair], spec: &str) -> Digest {
     let mut hasher = Hasher::default();
     hasher.part("model", model.digest().as_str().as_bytes());
     hasher.part("adapter", adapter.map(Digest::as_str).unwrap_or_default().as_bytes());
-    hasher.part("sweep", format!("{spec:?}").as_bytes());
+    hasher.part("sweep", spec.as_bytes());
     for pair in pairs {
         hasher.part("pair", pair.id.as_bytes());
         for side in [Side::Factual, Side::Counterfactual] {
@@ -153,7 +157,7 @@ fn request(
             );
         }
     }
-    Ok(hasher.finish())
+    hasher.finish()
 }
 
 fn run_of(row: &SweepRow, pair: usize) -> SiteOutcome {

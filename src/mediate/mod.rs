@@ -3,8 +3,9 @@
 //!
 //! [`sweep`] patches one site at a time, [`aggregate`] averages its runs, [`find_pathway`] chooses a set of sites on
 //! discovery pairs and measures its joint effect on others, [`effects`] splits a total effect into the part through a
-//! set and the rest, [`refute`] tries to find the same where nothing should be found.
+//! set and the rest, [`ablate_to_file`] holds one set under many kinds of ablation, [`refute`] tries to find the same where nothing should be found.
 
+mod ablation;
 mod aggregate;
 pub mod attribution;
 mod checks;
@@ -18,6 +19,10 @@ mod pathway;
 mod refute;
 mod sweep;
 
+pub use ablation::{
+    AblationEffect, AblationPlan, AblationRow, Change, GridSpec, Measure, NoiseSpec, ReferenceSides, SetSpec,
+    ablate_to_file, ablation_operations, ablation_table,
+};
 pub use aggregate::{aggregate, grids};
 pub use effects::{EffectReport, effects, odds_ratio_effect};
 pub use error::MediateError;
@@ -26,4 +31,4 @@ pub use journal::{journal_path, sweep_kept, sweep_to_file};
 pub use pairs::read_pairs;
 pub use pathway::{FoundPathway, PathwayPairs, PathwaySearch, find_pathway, random_sites};
 pub use refute::{RefuteSpec, refute};
-pub use sweep::{Grid, Runner, SiteOutcome, SweepRow, SweepSpec, receiver, sweep};
+pub use sweep::{Grid, Runner, SiteOutcome, SweepRow, SweepSpec, receiver, sweep, sweep_operations};

@@ -2,14 +2,17 @@
 //!
 //! *noise*: the factual prompt runs and receives the counterfactual's activation; *denoise*: the reverse. `base` and
 //! `source` are the plain outcomes of receiver and donor, `effect` = patched − base, raw: neither oriented nor
-//! normalised. `z` is patched one head at a time at all positions, other sites one position at a time. Cost: one pass
+//! normalised. `q`, `k`, `v`, `pattern` and `z` are patched one head at a time at all positions, other sites one position
+//! at a time. Cost: one pass
 //! a pair, site and direction, under the naive engine.
 
 use serde::{Deserialize, Serialize};
 
 use super::error::MediateError;
 use crate::base::Progress;
-use crate::intervene::{Job, LAST, Outcome, Plan, Positions, Side, Site, SiteKind, SweepEngine, TokenPair};
+use crate::intervene::{
+    Job, LAST, Operations, Outcome, Plan, Positions, ReuseEngine, Side, Site, SiteKind, SweepEngine, TokenPair,
+};
 use crate::model::{Architecture, LanguageModel};
 use crate::stats::PatchDirection;
 
@@ -46,14 +49,18 @@ impl SweepSpec {
     pub fn sites(&self, architecture: &Architecture, pair: &TokenPair) -> Result<Vec<Site>, MediateError> {
         let mut sites = Vec::new();
         for &kind in &self.kinds {
-            for layer in 0..architecture.n_layers {
-                match (kind, self.grid) {
-                    (SiteKind::Z, _) => sites.extend((0..architecture.n_heads).map(|head| Site::of_head(layer, head))),
-                    (_, Grid::EveryToken) => {
+            let layers = if kind.is_embedding() { 1 } else { architecture.n_layers };
+            for layer in 0..layers {
+                if let Some(heads) = kind.heads(architecture) {
+                    sites.extend((0..heads).map(|head| Site::everywhere(kind, layer).with_head(head)));
+                    continue;
+                }
+                match self.grid {
+                    Grid::EveryToken => {
                         let positions = pair.alignment().partners().iter();
                         sites.extend(positions.map(|&(position, _)| Site::at_index(kind, layer, position)));
                     }
-                    (_, Grid::Landmarks) => {
+                    Grid::Landmarks => {
                         sites.extend(pair.landmarks().into_iter().map(|name| Site::at_slot(kind, layer, name)));
                     }
                 }
@@ -190,6 +197,23 @@ pub fn sweep(runner: Runner<'_>, pairs: &[TokenPair], spec: &SweepSpec) -> Resul
     let runs = sweep_part(runner, pairs, 0, spec)?;
     runner.progress.finish();
     Ok(runs)
+}
+
+/// What a sweep costs in theory, with reuse and without.
+pub fn sweep_operations(
+    engine: &ReuseEngine,
+    model: &LanguageModel,
+    pairs: &[TokenPair],
+    spec: &SweepSpec,
+) -> Result<Operations, MediateError> {
+    let architecture = model.architecture();
+    spec.check(architecture)?;
+    let mut counted = Operations::default();
+    for pair in pairs {
+        let plans = plans(&spec.sites(architecture, pair)?, spec, architecture);
+        counted += engine.operations(model, &[Job { pair, plans: &plans }], spec.outcome)?;
+    }
+    Ok(counted)
 }
 
 /// How many runs a sweep takes.

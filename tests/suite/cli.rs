@@ -210,6 +210,22 @@ fn scores_and_patches_for_scripts() {
     let whole = whole.expect("that row");
     let gap = whole["patched"].as_f64().expect("number") - whole["source"].as_f64().expect("number");
     assert!(gap.abs() < 1e-4, "{whole}");
+
+    let plan = write(
+        &folder,
+        "plan.toml",
+        "version = 1\n[[set]]\nname = \"start\"\nsites = [\"blocks.0.hook_resid_pre\"]\n\
+         interventions = [{ kind = \"interchange\" }, { kind = \"zero\" }, { kind = \"noise\" }]\n",
+    );
+    let rows = folder.join("a.jsonl").display().to_string();
+    let said = done(&["mediate", "--model", "embedded", "--pairs", &pairs, "--plan", &plan, "--output", &rows]);
+    assert!(said.contains("self-repair") && said.contains("GMAC") && said.contains("noise"), "{said}");
+    let lines = std::fs::read_to_string(&rows).expect("rows");
+    let rows: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("row")).collect();
+    assert_eq!(rows.len(), 3 * 2);
+    let number = |name: &str| rows[0][name].as_f64().expect("number");
+    assert!((number("patched") - number("source")).abs() < 1e-4, "the whole stream carries all: {:?}", rows[0]);
+    refused(&["mediate", "--model", "embedded", "--plan", &plan, "--output", "never"], "--pairs");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The integration suite: one binary, one module a room.
 
+mod ablation;
 mod allocation;
 mod bad_input;
 mod base_types;

@@ -1,5 +1,6 @@
 //! One file a verb. A verb reads its arguments, calls the library, prints the result.
 
+mod ablate;
 mod circuit;
 mod compare;
 mod complete;

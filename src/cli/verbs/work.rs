@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use counterpath::base::{Progress, Seed, files};
 use counterpath::intervene::{ReuseEngine, Site};
-use counterpath::mediate::{Grid, Runner, SweepSpec, read_pairs, sweep_to_file};
+use counterpath::mediate::{Grid, Runner, SweepSpec, read_pairs, sweep_operations, sweep_to_file};
 use counterpath::pipeline::mediation::{MediationPairs, Mediator, parse_kinds};
 use counterpath::pipeline::population::{Population, Sizes};
 use counterpath::pipeline::recipe::{EvaluateRecipe, MediateRecipe, Recipe, TuneRecipe};
@@ -23,6 +24,7 @@ use serde_json::json;
 use super::super::args::{DirectionArg, Evaluate, Generate, Mediate, Tune};
 use super::super::load::{Loaded, load};
 use super::super::needs::{self, Next};
+use super::ablate::{cost_line, gmacs};
 use super::{Format, print_json};
 
 /// Width of printed tables.
@@ -174,6 +176,9 @@ pub fn mediate(args: &Mediate, format: Format, progress: &dyn Progress) -> Resul
         return Ok(());
     }
     let loaded = load(&args.model, progress)?;
+    if let Some(plan) = &args.plan {
+        return super::ablate::run(args, plan, &loaded, format, progress);
+    }
     let directions = match args.direction {
         DirectionArg::Noise => vec![PatchDirection::Noise],
         DirectionArg::Denoise => vec![PatchDirection::Denoise],
@@ -187,11 +192,18 @@ pub fn mediate(args: &Mediate, format: Format, progress: &dyn Progress) -> Resul
     let runner = Runner { model: &loaded.model, engine: &engine, progress };
     let spec = SweepSpec::new(&parse_kinds(&args.sites)?, Grid::EveryToken, &directions);
     let adapter = loaded.adapter_digest()?;
+    let cost = sweep_operations(&engine, &loaded.model, &pairs, &spec)?;
+    let started = Instant::now();
     let rows = sweep_to_file(runner, &pairs, &spec, adapter.as_ref(), &args.output)?.len();
+    let seconds = started.elapsed().as_secs_f64();
     match format {
-        Format::Json => print_json(&json!({"rows": rows, "pairs": pairs.len(), "output": args.output})),
+        Format::Json => print_json(&json!({
+            "rows": rows, "pairs": pairs.len(), "output": args.output, "seconds": seconds, "gmacs": gmacs(cost.reused),
+            "gmacs_without_reuse": gmacs(cost.naive),
+        })),
         Format::Text => {
             println!("{rows} rows of {} pairs written to {}", pairs.len(), args.output.display());
+            println!("{}", cost_line(cost, seconds));
             Ok(())
         }
     }

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{D, Tensor};
 
-use crate::intervene::{PatchHooks, Positions, Replacement, Site, SourceGradient};
+use crate::intervene::{Part, PatchHooks, Positions, Replacement, Site, SiteKind, SourceGradient};
 use crate::model::HookPoint;
 use crate::tune::data::{Batch, PairExample};
 use crate::tune::error::TuneError;
@@ -91,6 +91,10 @@ impl Mediation {
         for row in 0..pass.rows.rows.len() {
             let sites = pass.rows.owners.get(row).and_then(|(pair, _)| self.sites.get(&pairs.get(*pair)?.scenario));
             for site in sites.into_iter().flatten() {
+                if site.kind == SiteKind::Pattern || site.part != Part::All {
+                    let message = "the penalty exchanges whole streams and heads; name another site".to_owned();
+                    return Err(TuneError::state(&site.to_string(), message));
+                }
                 let point = site.hook();
                 let activation = pass
                     .recorded
