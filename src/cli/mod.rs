@@ -21,7 +21,7 @@ pub fn run() -> ExitCode {
     let verbosity = if cli.quiet { progress::Verbosity::Quiet } else { progress::Verbosity::Normal };
     let terminal = progress::Terminal::new(verbosity);
     let work = || progress::watch_interrupt().and_then(|()| verbs::dispatch(&cli, &terminal));
-    let outcome = process::in_pool(work).map_err(anyhow::Error::from).flatten();
+    let outcome = process::in_pool(work).unwrap_or_else(|error| Err(error.into()));
     counterpath::base::Progress::finish(&terminal);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
