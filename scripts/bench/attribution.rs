@@ -26,7 +26,10 @@ pub fn run(model: &LanguageModel, args: &Args) -> Result<Value> {
         AttributionSpec { sign: MetricSign::Plain, batch_tokens: args.batch_tokens, ..AttributionSpec::new(method) };
     let tokens = pairs.iter().map(|pair| pair.factual.ids.len()).sum::<usize>() * steps;
     if args.edges {
-        return timed(args, tokens, || Ok(drop(edge_scores(model, &pairs, &spec, &Silent)?)));
+        return timed(args, tokens, || {
+            edge_scores(model, &pairs, &spec, &Silent)?;
+            Ok(())
+        });
     }
     let layers = model.architecture().n_layers;
     let inner = (0..layers).flat_map(|layer| [HookKind::Z, HookKind::MlpOut].map(|kind| HookPoint::new(kind, layer)));

@@ -2,6 +2,7 @@
 
 mod ablation;
 mod allocation;
+mod attribution;
 mod bad_input;
 mod base_types;
 mod causal;

@@ -228,11 +228,12 @@ fn print_report(report: &CircuitReport) {
     }
 }
 
-/// A row of the table: a name, and the estimates.
+/// A row of the table: a name, mean metrics, and shares with their intervals.
 fn row_of(name: &str, of: &CircuitEvaluation) -> Vec<String> {
-    let estimates = [&of.whole, &of.empty, &of.circuit, &of.complement, &of.faithfulness, &of.complement_faithfulness];
-    let mut row = vec![format!("{name}{} edges, {}", of.edges, of.ablation)];
-    row.extend(estimates.map(cell));
+    let mean = |estimate: &Estimate| estimate.value.map_or("-".to_owned(), |value| format!("{value:.3}"));
+    let mut row = vec![format!("{name}{}", of.ablation), of.edges.to_string()];
+    row.extend([&of.whole, &of.empty, &of.circuit, &of.complement].map(mean));
+    row.extend([&of.faithfulness, &of.complement_faithfulness].map(cell));
     row
 }
 
@@ -247,9 +248,9 @@ fn cell(estimate: &Estimate) -> String {
 
 /// Metrics in nats (M the model, C the circuit, 0 the empty circuit), and the shares of the total effect.
 fn print_table(rows: &[Vec<String>]) {
-    let numbers = ["m(M)", "m(0)", "m(C)", "m(M-C)", "f(C)", "f(M-C)"];
+    let numbers = ["edges", "m(M)", "m(0)", "m(C)", "m(M-C)", "f(C)", "f(M-C)"];
     let heads: Vec<_> =
-        [("circuit", Align::Left)].into_iter().chain(numbers.map(|name| (name, Align::Right))).collect();
+        [("ablation", Align::Left)].into_iter().chain(numbers.map(|name| (name, Align::Right))).collect();
     print!("{}", terminal::table(&heads, rows, WIDTH));
 }
 
