@@ -10,6 +10,8 @@ mod chat;
 mod chat_prompts;
 mod claims;
 mod cli;
+mod direction;
+mod direction_cli;
 mod discover;
 mod effects;
 mod estimate;

@@ -4,6 +4,8 @@ mod ablate;
 mod compare;
 mod complete;
 mod convert;
+mod direction;
+mod direction_text;
 mod discover;
 mod estimate;
 mod identify;
@@ -51,6 +53,7 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
         Verb::Generate(args) => work::generate(args, format),
         Verb::Evaluate(args) => work::evaluate(args, format, progress),
         Verb::Mediate(args) => work::mediate(args, format, progress),
+        Verb::Direction(args) => direction::run(args, format, progress),
         Verb::Tune(args) => work::tune(args, format, progress),
     }
 }
