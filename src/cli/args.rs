@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use counterpath::model::BaseType;
 
 use super::causal_args::{Audit, Discover, Estimate, Identify, Table, Transport};
+use super::direction_args::Direction;
 
 /// Evaluate and repair open language models causally.
 #[derive(Debug, Parser)]
@@ -38,6 +39,8 @@ pub enum Verb {
     /// Find the edges that carry an effect, measure a circuit, or compare one on two checkpoints
     #[command(subcommand)]
     Circuit(super::circuit_args::Circuit),
+    /// Find the subspace in which a variable stands, judge it on other pairs, and erase it
+    Direction(Direction),
     /// Train one adapter with causal regularizers
     Tune(Tune),
     /// Compare two or more records, paired by item

@@ -3,6 +3,7 @@
 mod args;
 mod causal_args;
 mod circuit_args;
+mod direction_args;
 mod load;
 mod needs;
 mod process;
@@ -21,7 +22,7 @@ pub fn run() -> ExitCode {
     let verbosity = if cli.quiet { progress::Verbosity::Quiet } else { progress::Verbosity::Normal };
     let terminal = progress::Terminal::new(verbosity);
     let work = || progress::watch_interrupt().and_then(|()| verbs::dispatch(&cli, &terminal));
-    let outcome = process::in_pool(work).unwrap_or_else(|error| Err(error.into()));
+    let outcome = process::in_pool(work).map_err(anyhow::Error::from).and_then(|done| done);
     counterpath::base::Progress::finish(&terminal);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

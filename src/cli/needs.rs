@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
+use counterpath::direction::DasSpec;
 use counterpath::intervene::NaiveEngine;
 use counterpath::model::needs::{Job, JobKind, Needs, Outline};
 use counterpath::model::reference::CheckpointRef;
@@ -57,6 +58,18 @@ pub fn patching(architecture: &Architecture, kinds: &[String], prompts: usize, t
     let cells: usize = kinds.iter().map(cells).sum::<usize>() * architecture.n_layers * tokens;
     let batch = NaiveEngine::default().batch_tokens;
     Job { read: batch / tokens.max(1), tokens, ..scoring(batch, cells * prompts * tokens) }
+}
+
+/// Training of a subspace: every start's steps over a batch of interchanges, two rows each.
+pub fn subspace(spec: &DasSpec) -> Job {
+    let rows = 2 * spec.batch;
+    let total_tokens = (1 + spec.random_starts) * spec.steps * rows * PROMPT_TOKENS;
+    Job { rows, tokens: PROMPT_TOKENS, read: rows, total_tokens, kind: JobKind::Train }
+}
+
+/// Interchanges of a hundred pairs or so, both ways, in a subspace and its controls.
+pub fn judging(random_draws: usize) -> Job {
+    scoring(NaiveEngine::default().batch_tokens, (random_draws + 8) * 400 * PROMPT_TOKENS)
 }
 
 /// Tokens of a file of text, about.

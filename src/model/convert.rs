@@ -63,6 +63,23 @@ pub fn convert(
     format::write::write(source, folder, options, progress)
 }
 
+/// Writes the checkpoint that `model` was loaded from with the weights that `model` has now: config, tokenizer and the
+/// names are the origin's. Numbers are written as F32 where no type is asked for.
+pub fn rewrite(
+    origin: Origin<'_>,
+    model: &LanguageModel,
+    folder: &Path,
+    options: &WriteOptions,
+    progress: &dyn Progress,
+) -> Result<Written, ModelError> {
+    let mut source = match origin {
+        Origin::Path(path) => format::open(path)?,
+        Origin::Embedded => format::embedded_source()?,
+    };
+    source.tensors = stored(model.tensors())?;
+    format::write::write(source, folder, options, progress)
+}
+
 /// Tensors in memory as a file would hold them.
 fn stored(tensors: &BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Stored>, ModelError> {
     let one = |(name, tensor): (&String, &Tensor)| {

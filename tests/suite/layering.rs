@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms in the order of data flow; a room may use itself and those before it.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "base",
     "stats",
     "causal",
@@ -13,6 +13,7 @@ const ROOMS: [&str; 15] = [
     "model",
     "intervene",
     "mediate",
+    "direction",
     "trust",
     "tune",
     "record",
@@ -24,7 +25,7 @@ const ROOMS: [&str; 15] = [
 
 /// Rooms of numbers only: comparing and reporting need no weights.
 const NUMBERS_ONLY: [&str; 3] = ["record", "compare", "report"];
-const MODEL_SIDE: [&str; 6] = ["ops", "model", "intervene", "mediate", "trust", "tune"];
+const MODEL_SIDE: [&str; 7] = ["ops", "model", "intervene", "mediate", "direction", "trust", "tune"];
 
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("source folder") {

@@ -13,6 +13,8 @@ mod circuit_cli;
 mod circuits;
 mod claims;
 mod cli;
+mod direction;
+mod direction_cli;
 mod discover;
 mod effects;
 mod estimate;

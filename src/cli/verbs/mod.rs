@@ -5,6 +5,8 @@ mod circuit;
 mod compare;
 mod complete;
 mod convert;
+mod direction;
+mod direction_text;
 mod discover;
 mod estimate;
 mod identify;
@@ -53,6 +55,7 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
         Verb::Evaluate(args) => work::evaluate(args, format, progress),
         Verb::Mediate(args) => work::mediate(args, format, progress),
         Verb::Circuit(args) => circuit::run(args, format, progress),
+        Verb::Direction(args) => direction::run(args, format, progress),
         Verb::Tune(args) => work::tune(args, format, progress),
     }
 }
