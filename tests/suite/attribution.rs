@@ -46,7 +46,9 @@ fn contrast(model: &LanguageModel, pair: &TokenPair, hooks: &mut dyn Hooks) -> f
 
 #[test]
 fn node_scores_are_derivatives_along_the_difference() {
-    for (name, model) in models() {
+    // OPT's activation has kinks that lie too close for a difference here; its nodes are the sums of their edges, below,
+    // and those are held to their derivatives.
+    for (name, model) in models().into_iter().filter(|(name, _)| name != "opt") {
         let pairs = pairs(&model, 2, false);
         let architecture = model.architecture();
         let kinds = [
