@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn placement_keeps_its_promises_and_varies() {
         let mut places = std::collections::BTreeSet::new();
-        for number in 0..50 {
+        for number in 0..300 {
             let wiring = Wiring::draw(&CompiledSpec::default(), &Seed::new(number));
             let layer = |role| wiring.node(role).expect("every role has a head").layer();
             assert!(layer(Role::RelayWriter) < layer(Role::RelayReader));
@@ -291,7 +291,7 @@ mod tests {
             assert!(wiring.gates.iter().all(|gate| *gate < LAYERS));
             places.insert(wiring.node(Role::Decoy));
         }
-        assert_eq!(places.len(), LAYERS * HEADS, "fifty draws reach every place");
+        assert_eq!(places.len(), LAYERS * HEADS, "300 draws reach every place");
     }
 
     #[test]

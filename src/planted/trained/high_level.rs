@@ -167,9 +167,9 @@ mod tests {
     #[test]
     fn the_attribute_overrides_with_strength_rho() {
         let high = HighLevel { rho: 0.9, log_odds: 3.0 };
-        // p = σ(3) = 0.952574; 0.1·p + 0.9·(1 − p) = 0.137941; its log-odds −1.832456.
-        assert!((high.output(true, true) + 1.832_456).abs() < 1e-5, "{}", high.output(true, true));
-        assert_eq!(high.output(true, true), -high.output(false, true));
+        // p = σ(3) = 0.952574; 0.1·p + 0.9·(1 − p) = 0.137941; its log-odds −1.832500.
+        assert!((high.output(true, true) + 1.832_500).abs() < 1e-5, "{}", high.output(true, true));
+        assert!((high.output(true, true) + high.output(false, true)).abs() < 1e-12);
         let draw = |seed| Content::draw(&mut Seed::new(seed).rng());
         let (base, source) = (draw(1), draw(2));
         assert_eq!(high.interchanged(&base, &source, Variable::Output), high.answer(&source));
