@@ -14,11 +14,12 @@ use counterpath::model::{HookKind, HookPoint, Hooks, LanguageModel, NoHooks, Rea
 use crate::paths::{alone, close, ids, kept, metric, models, pairs, plain};
 use crate::tiny::tiny_model;
 
-/// The derivative at 0 of a function of a share, by five points. A mixture's choice of experts jumps and
-/// OPT's activation has a kink, so that the points have to lie close there.
+/// The derivative at 0 of a function of a share, by five points. A mixture's choice of experts jumps, OPT's activation
+/// has a kink and SmolLM3's fixture bends strongly (its difference at the embedding is off by 8e-4 at the wide step, by
+/// less than 7e-5 at the close one), so that the points have to lie close there.
 fn slope(model: &LanguageModel, at: impl Fn(f64) -> f64) -> f64 {
     let architecture = model.architecture();
-    let sharp = architecture.experts.is_some() || architecture.family == "opt";
+    let sharp = architecture.experts.is_some() || ["opt", "smollm3"].contains(&architecture.family.as_str());
     let step = if sharp { 0.002 } else { 0.01 };
     (8.0 * (at(step) - at(-step)) - (at(2.0 * step) - at(-2.0 * step))) / (12.0 * step)
 }
@@ -84,7 +85,7 @@ fn node_scores_are_derivatives_along_the_difference() {
                     };
                     let slope =
                         slope(&model, |share| contrast(&model, pair, &mut Nudge(point, difference.clone(), share)));
-                    let total = (contrast(&model, pair, &mut NoHooks)).abs().max(1.0);
+                    let total = (contrast(&model, pair, &mut NoHooks)).abs().max(1.0).max(slope.abs());
                     close(found.of_pair(number, unit), slope, total, 2e-3, &format!("{name} {point} unit {unit}"));
                     if matches!(point.kind, HookKind::ResidPre | HookKind::ResidPost) && point.layer == 1 {
                         assert!(slope.abs() > 1e-4, "{name} {point}: zero against zero");
