@@ -27,7 +27,7 @@ pub struct Subspace {
 
 impl Subspace {
     /// A subspace from its basis `[k, w]`, copied to the CPU in single precision and cut from any graph. Refused where
-    /// it is empty, has more rows than columns, is not finite, or is not orthonormal to [`ORTHONORMAL`].
+    /// it is empty, has more rows than columns, is not finite, or is not orthonormal to 1e-4.
     pub fn new(basis_kd: &Tensor) -> Result<Self, InterveneError> {
         let basis_kd = basis_kd.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?;
         let (dimensions, width) = basis_kd.dims2()?;
