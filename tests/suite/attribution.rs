@@ -14,13 +14,17 @@ use counterpath::model::{HookKind, HookPoint, Hooks, LanguageModel, NoHooks, Rea
 use crate::paths::{alone, close, ids, kept, metric, models, pairs, plain};
 use crate::tiny::tiny_model;
 
-/// The derivative at 0 of a function of a share, by five points. A mixture's choice of experts jumps, OPT's activation
-/// has a kink and SmolLM3's fixture bends strongly (its difference at the embedding is off by 8e-4 at the wide step, by
-/// less than 7e-5 at the close one), so that the points have to lie close there.
+/// The derivative at 0 of a function of a share, by five points. A mixture's choice of experts jumps and OPT's activation
+/// has a kink, so that the points have to lie close there; SmolLM3's fixture bends so strongly that the widest step is off
+/// by 0.024 of 31.7 at the embedding, and the closest is lost in rounding.
 fn slope(model: &LanguageModel, at: impl Fn(f64) -> f64) -> f64 {
     let architecture = model.architecture();
-    let sharp = architecture.experts.is_some() || ["opt", "smollm3"].contains(&architecture.family.as_str());
-    let step = if sharp { 0.002 } else { 0.01 };
+    let step = match architecture.family.as_str() {
+        "opt" => 0.002,
+        "smollm3" => 0.005,
+        _ if architecture.experts.is_some() => 0.002,
+        _ => 0.01,
+    };
     (8.0 * (at(step) - at(-step)) - (at(2.0 * step) - at(-2.0 * step))) / (12.0 * step)
 }
 
@@ -85,7 +89,7 @@ fn node_scores_are_derivatives_along_the_difference() {
                     };
                     let slope =
                         slope(&model, |share| contrast(&model, pair, &mut Nudge(point, difference.clone(), share)));
-                    let total = (contrast(&model, pair, &mut NoHooks)).abs().max(1.0).max(slope.abs());
+                    let total = (contrast(&model, pair, &mut NoHooks)).abs().max(1.0);
                     close(found.of_pair(number, unit), slope, total, 2e-3, &format!("{name} {point} unit {unit}"));
                     if matches!(point.kind, HookKind::ResidPre | HookKind::ResidPost) && point.layer == 1 {
                         assert!(slope.abs() > 1e-4, "{name} {point}: zero against zero");
