@@ -6,43 +6,98 @@ use super::pair::TokenPair;
 use super::places::{Place, places};
 use super::plan::{Plan, Side};
 use super::site::{Site, SiteKind};
+use crate::model::{Adding, HookPoint, LanguageModel};
 
-/// A place of a pass from which it can go on.
+/// A place of a pass from which it can go on, in the order in which a pass meets them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct From(usize);
+pub(crate) struct From {
+    /// The block that runs first, or the rest of it.
+    pub layer: usize,
+    /// Where in it.
+    pub stage: Stage,
+}
+
+/// Places of a block.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// The token embeddings, before the first block.
+    #[default]
+    Embeddings,
+    /// The stream before the block; behind the last block, the stream that is read out.
+    Stream,
+    /// The heads' outputs, with the stream before the block.
+    Heads,
+    /// The stream between attention and MLP.
+    Middle,
+}
 
 impl From {
-    /// The token embeddings.
-    pub const EMBEDDINGS: Self = Self(0);
-
-    /// The residual stream before a block; behind the last block, the stream that is read out.
+    /// The residual stream before a block.
     pub fn stream(layer: usize) -> Self {
-        Self(1 + 2 * layer)
-    }
-
-    /// The heads' outputs of a block, with the stream before it.
-    pub fn heads(layer: usize) -> Self {
-        Self(2 + 2 * layer)
-    }
-
-    /// The block that runs first, or the rest of it.
-    pub fn layer(self) -> usize {
-        self.0.saturating_sub(1) / 2
-    }
-
-    /// Whether it is the heads' outputs of a block.
-    pub fn at_heads(self) -> bool {
-        self.0 > 0 && self.0.is_multiple_of(2)
+        Self { layer, stage: Stage::Stream }
     }
 
     /// The last place that a pass can go on from and still meets the site.
     fn before(site: &Site) -> Self {
         use SiteKind::{AttnOut, Embed, K, MlpOut, MlpPost, Pattern, PosEmbed, Q, ResidMid, ResidPost, ResidPre, V, Z};
         match site.kind {
-            Embed | PosEmbed => Self::EMBEDDINGS,
+            Embed | PosEmbed => Self::default(),
             ResidPre | Q | K | V | Pattern => Self::stream(site.layer),
-            Z | AttnOut | ResidMid | MlpPost | MlpOut => Self::heads(site.layer),
+            Z | AttnOut | ResidMid | MlpPost | MlpOut => Self { layer: site.layer, stage: Stage::Heads },
             ResidPost => Self::stream(site.layer + 1),
+        }
+    }
+}
+
+/// What of a family decides where a pass can go on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Family {
+    layers: usize,
+    /// Attention and MLP read the same stream.
+    parallel: bool,
+    /// Heads are added to the stream as their output projection gives them.
+    heads_add: bool,
+    /// Neurons likewise.
+    neurons_add: bool,
+}
+
+impl Family {
+    pub fn of(model: &LanguageModel) -> Self {
+        Self {
+            layers: model.architecture().n_layers,
+            parallel: model.architecture().parallel_residual,
+            heads_add: model.adds_linearly(Adding::Heads),
+            neurons_add: model.adds_linearly(Adding::Neurons),
+        }
+    }
+
+    /// What is changed at one kind of site of a block is linear in what reaches the stream behind: where every cell at
+    /// that block is of this kind, or comes later, the stream that a plain run stored and the change's product with the
+    /// projection stand for the rest.
+    fn further(self, plan: &Plan, layer: usize) -> Option<(From, Option<SiteKind>)> {
+        use SiteKind::{AttnOut, MlpOut, MlpPost, ResidMid, ResidPost, Z};
+        let middle = From { layer, stage: Stage::Middle };
+        let behind = From::stream(layer + 1);
+        let here = || plan.cells.iter().map(|(site, _)| site).filter(|site| site.layer == layer);
+        let only = |kinds: &[SiteKind]| here().all(|site| kinds.contains(&site.kind) || site.kind == ResidPost);
+        let any = |kind: SiteKind| here().any(|site| site.kind == kind);
+        // Of the last block only what is read is run behind the heads: to store all of it would cost more.
+        let heads_add = self.heads_add && layer + 1 < self.layers;
+        if any(MlpOut) && only(&[MlpOut]) {
+            Some((behind, Some(MlpOut)))
+        } else if any(MlpPost) && only(&[MlpPost]) && self.neurons_add {
+            Some((behind, Some(MlpPost)))
+        } else if self.parallel {
+            let alone = [(Z, heads_add), (AttnOut, true)].into_iter().find(|(kind, _)| only(&[*kind]));
+            alone.filter(|(_, adds)| *adds).map(|(kind, _)| (behind, Some(kind)))
+        } else if only(&[ResidMid, MlpPost, MlpOut]) {
+            Some((middle, None))
+        } else if only(&[AttnOut, ResidMid, MlpPost, MlpOut]) {
+            Some((middle, Some(AttnOut)))
+        } else if only(&[Z, ResidMid, MlpPost, MlpOut]) && heads_add {
+            Some((middle, Some(Z)))
+        } else {
+            None
         }
     }
 }
@@ -52,13 +107,40 @@ impl From {
 pub(crate) struct Begin {
     /// Where the pass goes on from.
     pub from: From,
+    /// The sites of the block before that place whose changes are added to the stream there.
+    pub added: Option<Added>,
     /// The position.
     pub position: usize,
 }
 
+/// A kind of site whose changes are added to a stored stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Added {
+    /// The block.
+    pub layer: usize,
+    /// Heads' outputs, neurons, or what attention or MLP adds.
+    pub kind: SiteKind,
+}
+
+impl Added {
+    /// Where it is read.
+    pub fn point(self) -> HookPoint {
+        HookPoint::new(self.kind.hook(), self.layer)
+    }
+
+    /// The projection that it passes; none where it is added as it stands.
+    pub fn through(self) -> Option<Adding> {
+        match self.kind {
+            SiteKind::Z => Some(Adding::Heads),
+            SiteKind::MlpPost => Some(Adding::Neurons),
+            _ => None,
+        }
+    }
+}
+
 impl Begin {
     /// `None` where the plan can change nothing. `rows` are the receiver's.
-    pub fn of(plan: &Plan, pair: &TokenPair, rows: &[RunRow]) -> Result<Option<Self>, InterveneError> {
+    pub fn of(plan: &Plan, pair: &TokenPair, rows: &[RunRow], family: Family) -> Result<Option<Self>, InterveneError> {
         let mut begin: Option<Self> = None;
         let front = pair.shared_front();
         for (site, intervention) in &plan.cells {
@@ -71,14 +153,21 @@ impl Begin {
                 };
                 if let Some(position) = places.positions.iter().filter(changes).map(|place| place.own).min() {
                     let from = From::before(site);
-                    let earlier = begin.unwrap_or(Self { from, position });
-                    begin = Some(Self { from: from.min(earlier.from), position: position.min(earlier.position) });
+                    let earlier = begin.unwrap_or(Self { from, added: None, position });
+                    let (from, position) = (from.min(earlier.from), position.min(earlier.position));
+                    begin = Some(Self { from, added: None, position });
                 }
             }
         }
         // What is read first stands at the prompt's last position.
         let last = pair.side(plan.receiver).ids.len().saturating_sub(1);
-        Ok(begin.map(|begin| Self { position: begin.position.min(last), ..begin }))
+        Ok(begin.map(|begin| {
+            let layer = begin.from.layer;
+            let further = (begin.from.stage == Stage::Heads).then(|| family.further(plan, layer)).flatten();
+            let (from, added) = further.unwrap_or((begin.from, None));
+            let added = added.map(|kind| Added { layer, kind });
+            Self { from, added, position: begin.position.min(last) }
+        }))
     }
 }
 

@@ -11,10 +11,10 @@ use super::means::Means;
 use super::outcome::Outcome;
 use super::plan::Side;
 use crate::base::Digest;
-use crate::model::{Architecture, HookKind, HookPoint, Hooks, LanguageModel, Record};
+use crate::model::{Architecture, HookKind, HookPoint, LanguageModel, Record};
 
 /// Activations of plain runs, found by the job's number and the side, and the means that plans read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ActivationCache {
     activations: BTreeMap<HookPoint, Tensor>,
     first_rows: BTreeMap<SourceKey, usize>,
@@ -86,45 +86,39 @@ impl ActivationCache {
         outcome: Outcome,
         means: &Means,
     ) -> Result<(Self, Option<Tensor>), InterveneError> {
-        let capture = Self::capture_by(model, runs, points, outcome, &mut |batch, hooks| {
-            Ok(model.forward(&batch.ids_bt, batch.readout(), hooks)?)
-        });
-        let (mut made, outcomes) = capture?;
-        made.means = means.clone();
-        Ok((made, outcomes))
-    }
-
-    /// The same with the pass run by `forward`, which gives the logits that the batch reads.
-    pub(crate) fn capture_by(
-        model: &LanguageModel,
-        runs: &[SourceRun],
-        points: BTreeSet<HookPoint>,
-        outcome: Outcome,
-        forward: &mut dyn FnMut(&RunBatch, &mut dyn Hooks) -> Result<Tensor, InterveneError>,
-    ) -> Result<(Self, Option<Tensor>), InterveneError> {
-        let mut made = Self {
-            activations: BTreeMap::new(),
-            first_rows: BTreeMap::new(),
-            tokens: 0,
-            log_probs: None,
-            means: Means::default(),
-        };
         if runs.is_empty() {
-            return Ok((made, None));
+            return Ok((Self { means: means.clone(), ..Self::default() }, None));
         }
         let rows: Vec<&[RunRow]> = runs.iter().map(|run| run.rows.as_slice()).collect();
         let batch = RunBatch::new(&rows, outcome, model.device())?;
         let mut record = Record::new(points);
-        let logits_nv = forward(&batch, &mut record)?;
-        if outcome == Outcome::Kl {
-            made.log_probs = Some(RunBatch::distributions(&logits_nv)?);
+        let logits_nv = model.forward(&batch.ids_bt, batch.readout(), &mut record)?;
+        let made = Self::of(runs, record.take(), batch.tokens, means).with_outcomes(outcome, &logits_nv)?;
+        Ok((made, Some(batch.outcomes(&logits_nv, None)?)))
+    }
+
+    /// The activations of plain runs, row by row, padded to `tokens`.
+    pub(crate) fn of(
+        runs: &[SourceRun],
+        activations: BTreeMap<HookPoint, Tensor>,
+        tokens: usize,
+        means: &Means,
+    ) -> Self {
+        let mut first_rows = BTreeMap::new();
+        let mut next = 0;
+        for run in runs {
+            first_rows.extend(run.keys.iter().map(|key| (key.clone(), next)));
+            next += run.rows.len();
         }
-        let outcomes = Some(batch.outcomes(&logits_nv, None)?);
-        made.activations = record.take();
-        made.tokens = batch.tokens;
-        let keys = runs.iter().zip(batch.first_rows).flat_map(|(run, row)| run.keys.iter().map(move |key| (key, row)));
-        made.first_rows = keys.map(|(key, row)| (key.clone(), row)).collect();
-        Ok((made, outcomes))
+        Self { activations, first_rows, tokens, log_probs: None, means: means.clone() }
+    }
+
+    /// With the runs' own next-token distributions where [`Outcome::Kl`] needs them.
+    pub(crate) fn with_outcomes(mut self, outcome: Outcome, logits_nv: &Tensor) -> Result<Self, InterveneError> {
+        if outcome == Outcome::Kl {
+            self.log_probs = Some(RunBatch::distributions(logits_nv)?);
+        }
+        Ok(self)
     }
 
     /// The points that are held.
@@ -169,11 +163,6 @@ impl ActivationCache {
     /// The means that plans read.
     pub(crate) fn means(&self) -> &Means {
         &self.means
-    }
-
-    /// The same runs with these means.
-    pub(crate) fn with_means(self, means: &Means) -> Self {
-        Self { means: means.clone(), ..self }
     }
 
     /// First row of a captured run, and the tokens of a padded row.

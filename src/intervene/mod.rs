@@ -7,6 +7,7 @@
 //! *Factual* and *counterfactual* name texts, *receiver* and *donor* runs: the receiver is the run that is changed,
 //! the donor the run whose activations it receives, always the pair's other side.
 
+mod added;
 mod align;
 mod batch;
 mod begin;
@@ -14,6 +15,7 @@ mod cache;
 mod cost;
 mod engine;
 mod error;
+mod fronts;
 mod intervention;
 mod joint;
 mod means;
@@ -25,6 +27,7 @@ pub mod path;
 mod places;
 mod plain;
 mod plan;
+mod recorded;
 mod reuse;
 mod site;
 mod site_text;

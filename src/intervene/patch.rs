@@ -64,6 +64,17 @@ struct Part {
     value: Replacement,
 }
 
+/// What is added to a run of columns of unit rows.
+#[derive(Debug, Clone)]
+pub(crate) struct Difference {
+    /// The unit rows.
+    pub at: Vec<u32>,
+    /// The first column.
+    pub first: usize,
+    /// `[n, columns]`.
+    pub rows_nc: Tensor,
+}
+
 /// Replaces chosen unit rows at chosen points, and keeps what other points are to be read for.
 #[derive(Debug, Clone, Default)]
 pub struct PatchHooks {
@@ -88,6 +99,28 @@ impl PatchHooks {
         if !at.is_empty() {
             self.parts.entry(point).or_default().push(Part { at, view, value });
         }
+    }
+
+    /// What the replacements at `point` change in an activation: its differences, in order, so that they add up. They
+    /// are not carried out there any more.
+    pub(crate) fn differences(&mut self, point: HookPoint, activation: &Tensor) -> Result<Vec<Difference>> {
+        let parts = self.parts.remove(&point).unwrap_or_default();
+        let width = activation.dim(D::Minus1)?.max(1);
+        let mut now = activation.clone();
+        let mut differences = Vec::with_capacity(parts.len());
+        for (number, part) in parts.iter().enumerate() {
+            let units_uw = now.reshape(((), width))?;
+            let (first, count) = part.columns(point, &units_uw)?;
+            let at = Tensor::new(part.at.as_slice(), now.device())?;
+            let own_nc = units_uw.index_select(&at, 0)?.narrow(1, first, count)?;
+            let rows_nc = part.rows(&units_uw, first, count)?.to_dtype(now.dtype())?;
+            differences.push(Difference { at: part.at.clone(), first, rows_nc: (&rows_nc - own_nc)? });
+            if number + 1 < parts.len() {
+                now = now.contiguous()?.copy()?;
+                part.write(&now, width, first, &rows_nc)?;
+            }
+        }
+        Ok(differences)
     }
 
     /// Keeps the activation of `point` as the pass goes on with it: after any replacement.
@@ -129,17 +162,7 @@ fn patch(point: HookPoint, activation: &Tensor, parts: &[Part]) -> Result<Tensor
     for part in parts {
         let width = if part.view == View::Elements { 1 } else { width };
         let units_uw = passed_on.reshape((activation.elem_count() / width, width))?;
-        let units = units_uw.dim(0)?;
-        if let Some(at) = part.at.iter().find(|at| **at as usize >= units) {
-            bail!("{point}: unit row {at} of {units} cannot be replaced");
-        }
-        let (first, count) = match part.view {
-            View::Columns { first, count } => (first, count),
-            View::Rows | View::Elements => (0, width),
-        };
-        if first + count > width {
-            bail!("{point}: columns {first} to {} of {width} cannot be replaced", first + count);
-        }
+        let (first, count) = part.columns(point, &units_uw)?;
         let rows_nw = part.rows(&units_uw, first, count)?.to_dtype(activation.dtype())?;
         match tracked {
             true => passed_on = woven(&units_uw, &part.at, &rows_nw, first)?.reshape(shape)?,
@@ -184,6 +207,22 @@ impl Replacement {
 }
 
 impl Part {
+    /// The first column that it replaces of some units, and how many; refuses rows and columns that are not there.
+    fn columns(&self, point: HookPoint, units_uw: &Tensor) -> Result<(usize, usize)> {
+        let (units, width) = units_uw.dims2()?;
+        if let Some(at) = self.at.iter().find(|at| **at as usize >= units) {
+            bail!("{point}: unit row {at} of {units} cannot be replaced");
+        }
+        let (first, count) = match self.view {
+            View::Columns { first, count } => (first, count),
+            View::Rows | View::Elements => (0, width),
+        };
+        if first + count > width {
+            bail!("{point}: columns {first} to {} of {width} cannot be replaced", first + count);
+        }
+        Ok((first, count))
+    }
+
     /// The replacing rows `[n, count]` of the columns from `first` on.
     fn rows(&self, units_uw: &Tensor, first: usize, count: usize) -> Result<Tensor> {
         let n = self.at.len();

@@ -4,19 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{D, DType, Tensor};
 
+use super::added::Projections;
 use super::batch::{RunBatch, RunRow, side_rows};
-use super::begin::{Begin, From};
+use super::begin::{Added, Begin, Family, From, Stage};
 use super::cache::{ActivationCache, SourceKey, SourceRun, source_runs};
 use super::engine::{Job, points};
 use super::error::InterveneError;
+use super::fronts::Fronts;
 use super::means::Means;
 use super::outcome::Outcome;
 use super::pair::TokenPair;
 use super::patch::PatchHooks;
 use super::plan::{Plan, Side};
+use super::recorded::Recorded;
 use super::site::SiteKind;
 use super::wiring::{Placed, Wiring};
-use crate::model::{HookKind, HookPoint, Hooks, KeyValueCache, LanguageModel, Prefix, Span, Stand, Start};
+use crate::model::{HookKind, HookPoint, Hooks, KeyValueCache, LanguageModel, Prefix, Record, Span, Stand, Start};
 
 /// One plan on one pair and one draw of its noise, with its rows.
 #[derive(Clone)]
@@ -38,16 +41,18 @@ impl<'a> Run<'a> {
         pair: &'a TokenPair,
         plan: &'a Plan,
         outcome: Outcome,
+        family: Family,
     ) -> Result<Self, InterveneError> {
         let order = plan.cells.iter().map(|(site, _)| site.hook()).min();
         let rows = side_rows(pair, plan.receiver, outcome);
-        let begin = Begin::of(plan, pair, &rows)?;
+        let begin = Begin::of(plan, pair, &rows, family)?;
         Ok(Self { job, number, draw: 0, pair, plan, rows, begin, order })
     }
 
-    /// Where its pass goes on from.
-    pub fn from(&self) -> From {
-        self.begin.unwrap_or_default().from
+    /// Where its pass goes on from, and what is added there: alike in a batch.
+    pub fn from(&self) -> (From, Option<Added>) {
+        let begin = self.begin.unwrap_or_default();
+        (begin.from, begin.added)
     }
 
     /// The first position that it runs.
@@ -78,31 +83,43 @@ pub(crate) fn to_keep(
     jobs: &[Job<'_>],
     outcome: Outcome,
 ) -> Result<BTreeSet<HookPoint>, InterveneError> {
-    let layers = model.architecture().n_layers;
+    let (layers, family) = (model.architecture().n_layers, Family::of(model));
     let mut kept = points(jobs);
     for job in jobs {
         for plan in job.plans {
             let rows = side_rows(job.pair, plan.receiver, outcome);
-            match Begin::of(plan, job.pair, &rows)?.map(|begin| begin.from) {
-                None | Some(From::EMBEDDINGS) => {}
-                Some(from) => {
-                    kept.insert(stream_before(from.layer(), layers));
-                    if from.at_heads() {
-                        kept.insert(HookPoint::new(HookKind::Z, from.layer()));
-                    }
-                }
+            if let Some(begin) = Begin::of(plan, job.pair, &rows, family)? {
+                kept.extend(stored_at(begin.from, layers));
+                kept.extend((begin.from.stage == Stage::Heads).then(|| HookPoint::new(HookKind::Z, begin.from.layer)));
+                kept.extend(begin.added.map(Added::point));
             }
         }
     }
     Ok(kept)
 }
 
-/// The point that holds the stream before a block, or behind the last one.
-fn stream_before(layer: usize, layers: usize) -> HookPoint {
-    match layer.checked_sub(layers) {
-        None => HookPoint::new(HookKind::ResidPre, layer),
-        Some(_) => HookPoint::new(HookKind::ResidPost, layers.saturating_sub(1)),
+/// The point that holds the stream from which a pass goes on; none at the embeddings.
+fn stored_at(from: From, layers: usize) -> Option<HookPoint> {
+    match from.stage {
+        Stage::Embeddings => None,
+        Stage::Middle => Some(HookPoint::new(HookKind::ResidMid, from.layer)),
+        Stage::Stream | Stage::Heads if from.layer < layers => Some(HookPoint::new(HookKind::ResidPre, from.layer)),
+        Stage::Stream | Stage::Heads => Some(HookPoint::new(HookKind::ResidPost, layers.saturating_sub(1))),
     }
+}
+
+/// What the prompts of plain runs begin with in common. Nothing is read before a prompt's last token.
+pub(crate) fn fronts(runs: &[SourceRun], kept: &BTreeSet<HookPoint>) -> Fronts {
+    // A pattern has a column for each position before it.
+    if kept.iter().any(|point| point.kind == HookKind::Pattern) {
+        return Fronts::none(runs.len());
+    }
+    fn text(run: &SourceRun) -> (&[u32], usize) {
+        let first = run.rows.first();
+        let ids = first.and_then(|row| row.ids.get(..row.prompt.saturating_sub(1)));
+        (ids.unwrap_or_default(), run.rows.len())
+    }
+    Fronts::of(&runs.iter().map(text).collect::<Vec<_>>())
 }
 
 /// The plain runs of a group of pairs with all that patched runs continue.
@@ -110,6 +127,8 @@ pub(crate) struct PlainRuns {
     kept: ActivationCache,
     stored: KeyValueCache,
     outcomes: BTreeMap<SourceKey, f64>,
+    family: Family,
+    projections: Projections,
 }
 
 impl PlainRuns {
@@ -124,19 +143,36 @@ impl PlainRuns {
         let longest = runs.iter().flat_map(|run| &run.rows).map(|row| row.ids.len()).max().unwrap_or(0);
         let mut stored = model.cache(rows, longest)?;
         let points = to_keep(model, jobs, outcome)?;
-        let (kept, values) = ActivationCache::capture_by(model, &runs, points, outcome, &mut |batch, hooks| {
-            let spans = spans(batch, &(0..rows).collect::<Vec<_>>());
-            Ok(model.extend(&mut stored, &batch.ids_bt, &spans, batch.readout(), hooks)?)
-        })?;
-        let values = match values {
-            Some(values) => values.to_vec1::<f32>()?,
-            None => Vec::new(),
-        };
+        let shared = fronts(&runs, &points);
+        let mut recorded = Recorded::new(rows, longest);
+        for level in &shared.levels {
+            recorded.fronts(model, &mut stored, &runs, level, &points)?;
+        }
+        let laid: Vec<(&[RunRow], usize)> =
+            runs.iter().zip(&shared.starts).map(|(run, start)| (run.rows.as_slice(), *start)).collect();
+        let batch = RunBatch::starting(&laid, outcome, Stand::Below, model.device())?;
+        let spans = spans(&batch, &(0..rows).collect::<Vec<_>>());
+        let mut record = Record::new(points);
+        let logits = model.extend(&mut stored, &batch.ids_bt, &spans, batch.readout(), &mut record)?;
+        match shared.levels.is_empty() {
+            true => recorded.activations = record.take(),
+            false => {
+                let own = spans.iter().map(|span| vec![span.row]).collect::<Vec<_>>();
+                recorded.put(record.take(), &spans, &own)?;
+            }
+        }
+        let values = batch.outcomes(&logits, None)?.to_vec1::<f32>()?;
         let mut outcomes = BTreeMap::new();
         for (run, value) in runs.iter().zip(values) {
             outcomes.extend(run.keys.iter().map(|key| (key.clone(), f64::from(value))));
         }
-        Ok(Self { kept: kept.with_means(means), stored, outcomes })
+        let kept = ActivationCache::of(&runs, recorded.activations, longest, means).with_outcomes(outcome, &logits)?;
+        Ok(Self { kept, stored, outcomes, family: Family::of(model), projections: Projections::default() })
+    }
+
+    /// What of a family decides where its passes go on.
+    pub fn family(&self) -> Family {
+        self.family
     }
 
     /// The outcome of a plain run.
@@ -160,21 +196,18 @@ impl PlainRuns {
         let spans = spans(&batch, &continued);
         let mut hooks = wiring.hooks(model.device())?;
         let prefix = Some(Prefix { cache: &self.stored, spans: &spans, stand: batch.stand });
-        let from = runs.first().map(Run::from).unwrap_or_default();
-        let (resid_btd, z_bthk);
-        let start = match from {
-            From::EMBEDDINGS => Start::Tokens(&batch.ids_bt),
-            from => {
-                let layer = from.layer();
-                resid_btd = self.stream(model, layer, (&batch, &spans), &mut hooks)?;
-                match from.at_heads() {
-                    false => Start::Residual { layer, resid_btd: &resid_btd },
-                    true => {
-                        z_bthk = self.gather(HookPoint::new(HookKind::Z, layer), &batch, &spans)?;
-                        Start::Heads { layer, resid_btd: &resid_btd, z_bthk: &z_bthk }
-                    }
-                }
+        let begin = runs.first().and_then(|run| run.begin).unwrap_or_default();
+        let stream_btd = self.stream(model, begin, (&batch, &spans), &mut hooks)?;
+        let z_bthk;
+        let layer = begin.from.layer;
+        let start = match (begin.from.stage, &stream_btd) {
+            (Stage::Stream, Some(resid_btd)) => Start::Residual { layer, resid_btd },
+            (Stage::Middle, Some(mid_btd)) => Start::Middle { layer, mid_btd },
+            (Stage::Heads, Some(resid_btd)) => {
+                z_bthk = self.gather(HookPoint::new(HookKind::Z, layer), &batch, &spans)?;
+                Start::Heads { layer, resid_btd, z_bthk: &z_bthk }
             }
+            _ => Start::Tokens(&batch.ids_bt),
         };
         let logits = model.resume(start, prefix, batch.readout(), &mut hooks)?;
         let keys: Vec<(usize, Side)> = runs.iter().map(|run| (run.job, run.plan.receiver)).collect();
@@ -183,19 +216,26 @@ impl PlainRuns {
         Ok(values.into_iter().map(f64::from).collect())
     }
 
-    /// The stream before a block, with what is written to it behind the block before: `[b, t, d]`.
+    /// The stream that a pass goes on from, with what is added and written to it there: `[b, t, d]`.
     fn stream(
         &self,
         model: &LanguageModel,
-        layer: usize,
+        begin: Begin,
         (batch, spans): (&RunBatch, &[Span]),
         hooks: &mut PatchHooks,
-    ) -> Result<Tensor, InterveneError> {
-        let resid_btd = self.gather(stream_before(layer, model.architecture().n_layers), batch, spans)?;
-        let behind = layer.checked_sub(1).map(|layer| HookPoint::new(HookKind::ResidPost, layer));
+    ) -> Result<Option<Tensor>, InterveneError> {
+        let Some(point) = stored_at(begin.from, model.architecture().n_layers) else { return Ok(None) };
+        let mut resid_btd = self.gather(point, batch, spans)?;
+        if let Some(added) = begin.added {
+            let own = self.gather(added.point(), batch, spans)?;
+            let differences = hooks.differences(added.point(), &own)?;
+            resid_btd = self.projections.plus(model, added, resid_btd, differences)?;
+        }
+        let behind = begin.from.layer.checked_sub(1).filter(|_| begin.from.stage == Stage::Stream);
+        let behind = behind.map(|layer| HookPoint::new(HookKind::ResidPost, layer));
         match behind.filter(|point| hooks.wants(*point)) {
-            Some(point) => Ok(hooks.at(point, resid_btd)?),
-            None => Ok(resid_btd),
+            Some(point) => Ok(Some(hooks.at(point, resid_btd)?)),
+            None => Ok(Some(resid_btd)),
         }
     }
 

@@ -10,7 +10,7 @@
 //! layers and positions is a fourth; and one pass a side.
 
 use super::cache::ActivationCache;
-use super::cost::Operations;
+use super::cost::{Operations, worthwhile_tokens};
 use super::engine::{Job, NaiveEngine, SweepEngine, check};
 use super::error::InterveneError;
 use super::means::Means;
@@ -22,7 +22,8 @@ use crate::model::LanguageModel;
 /// Starts every patched run at the first block and position that the plan can change.
 #[derive(Debug, Clone, Copy)]
 pub struct ReuseEngine {
-    /// Tokens of one batch, padding included; at least one run is in every batch.
+    /// Most tokens of one batch; at least one run is in every batch. How many fill a batch best is chosen by what a
+    /// pass costs on the model.
     pub batch_tokens: usize,
     /// Bytes that the stored runs of one group of pairs may take.
     pub cache_bytes: usize,
@@ -30,7 +31,7 @@ pub struct ReuseEngine {
 
 impl Default for ReuseEngine {
     fn default() -> Self {
-        Self { batch_tokens: 4096, cache_bytes: 512 << 20 }
+        Self { batch_tokens: 8192, cache_bytes: 512 << 20 }
     }
 }
 
@@ -74,7 +75,14 @@ impl ReuseEngine {
         outcome: Outcome,
     ) -> Result<Operations, InterveneError> {
         check(model, jobs, outcome)?;
-        Operations::of(model, jobs, outcome)
+        let mut counted = Operations::default();
+        let mut rest = jobs;
+        while !rest.is_empty() {
+            let (group, later) = rest.split_at(self.group(model, rest, outcome)?);
+            counted += Operations::of(model, group, outcome)?;
+            rest = later;
+        }
+        Ok(counted)
     }
 
     fn patched(
@@ -89,7 +97,7 @@ impl ReuseEngine {
         let mut work = Vec::new();
         for (number, job) in jobs.iter().enumerate() {
             for (place, plan) in job.plans.iter().enumerate() {
-                let run = Run::new((number, place), job.pair, plan, outcome)?;
+                let run = Run::new((number, place), job.pair, plan, outcome, plain.family())?;
                 match run.begin {
                     Some(_) => work.extend((0..plan.draws()).map(|draw| Run { draw, ..run.clone() })),
                     None => {
@@ -100,17 +108,23 @@ impl ReuseEngine {
             }
         }
         work.sort_by_key(|run| (run.from(), run.order, run.tokens()));
-        let mut rest = work.as_slice();
-        while !rest.is_empty() {
-            if progress.cancelled() {
-                return Err(InterveneError::Interrupted);
+        let most = worthwhile_tokens(model).min(self.batch_tokens);
+        for alike in work.chunk_by(|a, b| a.from() == b.from()) {
+            // Batches of about one size: a small rest would cost a pass of its own.
+            let tokens: usize = alike.iter().map(Run::tokens).sum();
+            let each = tokens.div_ceil(tokens.div_ceil(most.max(1)).max(1));
+            let mut rest = alike;
+            while !rest.is_empty() {
+                if progress.cancelled() {
+                    return Err(InterveneError::Interrupted);
+                }
+                let (batch, later) = rest.split_at(fitting(rest, each, most));
+                for (run, value) in batch.iter().zip(plain.run(model, batch, outcome)?) {
+                    put(&mut outcomes, run, value, run.plan.draws())?;
+                }
+                progress.advance(batch.iter().filter(|run| run.draw == 0).count() as u64);
+                rest = later;
             }
-            let (batch, later) = rest.split_at(self.fitting(rest));
-            for (run, value) in batch.iter().zip(plain.run(model, batch, outcome)?) {
-                put(&mut outcomes, run, value, run.plan.draws())?;
-            }
-            progress.advance(batch.iter().filter(|run| run.draw == 0).count() as u64);
-            rest = later;
         }
         Ok(outcomes)
     }
@@ -131,17 +145,17 @@ impl ReuseEngine {
         };
         Ok(jobs.iter().take_while(fits).count().max(1))
     }
+}
 
-    /// How many of the next runs, all from the same place on, fill a batch.
-    fn fitting(&self, runs: &[Run<'_>]) -> usize {
-        let mut tokens = 0;
-        let from = runs.first().map(Run::from);
-        let fits = |run: &&Run<'_>| {
-            tokens += run.tokens();
-            Some(run.from()) == from && tokens <= self.batch_tokens
-        };
-        runs.iter().take_while(fits).count().max(1)
-    }
+/// How many of the next runs fill a batch of about `each` tokens, and at most `most`; at least one.
+fn fitting(runs: &[Run<'_>], each: usize, most: usize) -> usize {
+    let mut tokens = 0;
+    let fits = |run: &&Run<'_>| {
+        let open = tokens < each;
+        tokens += run.tokens();
+        open && tokens <= most
+    };
+    runs.iter().take_while(fits).count().max(1)
 }
 
 /// Adds one of `draws` outcomes that are averaged.

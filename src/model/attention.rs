@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{Result, Tensor};
 
 use super::architecture::{Architecture, QkNorm};
+use super::block::Reads;
 use super::cache;
 use super::decoder::tap;
 use super::error::ModelError;
@@ -105,8 +106,33 @@ impl Attention {
         linears.chain(norms).next()
     }
 
-    /// Queries `[b, t, h, k]`, keys and values `[b, t, g, k]`.
-    fn project(&self, x_btd: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
+    /// Queries `[b, t, h, k]`, keys and values `[b, t, g, k]`; where positions are listed, the queries of those alone,
+    /// `[n, 1, h, k]`.
+    fn project(&self, x_btd: &Tensor, read: Option<&Reads>) -> Result<(Tensor, Tensor, Tensor)> {
+        let Some(read) = read else { return self.project_all(x_btd) };
+        let (batch, tokens, _) = x_btd.dims3()?;
+        let (h, g, width) = (self.n_heads, self.n_kv_heads, self.head_dim);
+        let split = |x: Tensor| x.reshape((batch, tokens, g, width));
+        match &self.input {
+            Input::Separate(parts) => {
+                let [q, k, v] = parts.as_ref();
+                let q_n1d = q.forward_for(&read.of(x_btd)?, Owners::Listed(&read.rows))?;
+                Ok((q_n1d.reshape(((), 1, h, width))?, split(k.forward(x_btd)?)?, split(v.forward(x_btd)?)?))
+            }
+            Input::Fused(qkv, FusedOrder::Blocks) if qkv.is_plain() => {
+                let [keys, values, end] = [h * width, (h + g) * width, (h + 2 * g) * width];
+                let q_n1d = qkv.columns(&read.of(x_btd)?, 0..keys)?;
+                let (k, v) = (qkv.columns(x_btd, keys..values)?, qkv.columns(x_btd, values..end)?);
+                Ok((q_n1d.reshape(((), 1, h, width))?, split(k)?, split(v)?))
+            }
+            Input::Fused(..) => {
+                let (q, k, v) = self.project_all(x_btd)?;
+                Ok((read.of(&q)?, k, v))
+            }
+        }
+    }
+
+    fn project_all(&self, x_btd: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
         let (batch, tokens, _) = x_btd.dims3()?;
         let (h, g, k) = (self.n_heads, self.n_kv_heads, self.head_dim);
         let split = |x: Tensor, heads: usize| x.reshape((batch, tokens, heads, k));
@@ -170,6 +196,11 @@ impl Attention {
         }
     }
 
+    /// The output projection, `[d, h·k]`.
+    pub fn output_matrix(&self) -> Result<Tensor> {
+        Ok(self.out.matrix()?.0)
+    }
+
     /// The columns of the output projection that each head has, as `[h, k, d]`, and its bias `[d]`.
     pub fn output_columns(&self) -> Result<(Tensor, Option<Tensor>)> {
         let (matrix, bias) = self.out.matrix()?;
@@ -197,37 +228,76 @@ impl Attention {
         ops::fused_attention(&qkv.forward(x_btd)?, self.n_heads, self.attending(mask)).map(Some)
     }
 
-    /// What the heads give, side by side: `[b, t, d]` → `[b, t, h·k]`.
-    pub fn heads(&self, layer: usize, x_btd: &Tensor, mask: &Mask<'_>, hooks: &mut dyn Hooks) -> Result<Tensor> {
+    /// What the heads give, side by side: `[b, t, d]` → `[b, t, h·k]`; `[n, 1, h·k]` of the positions `read` where those
+    /// alone are asked for.
+    pub fn heads(
+        &self,
+        layer: usize,
+        x_btd: &Tensor,
+        mask: &Mask<'_>,
+        read: Option<&Reads>,
+        hooks: &mut dyn Hooks,
+    ) -> Result<Tensor> {
+        let looked_at = [HookKind::Q, HookKind::Pattern, HookKind::Z];
+        let hooked = looked_at.into_iter().any(|kind| hooks.wants(HookPoint::new(kind, layer)));
+        // Keys and values of every position, queries where something is read.
+        let apart = read.filter(|_| !hooked && ops::attends_apart(x_btd));
+        if let Some(read) = apart {
+            return self.attended(layer, x_btd, mask, Some(read), hooks)?.flatten_from(2);
+        }
         let z_bthk = match self.straight(layer, x_btd, mask, hooks)? {
             Some(z_bthk) => z_bthk,
-            None => self.attended(layer, x_btd, mask, hooks)?,
+            None => self.attended(layer, x_btd, mask, None, hooks)?,
         };
-        tap(hooks, HookKind::Z, layer, z_bthk)?.flatten_from(2)
+        let z_btd = tap(hooks, HookKind::Z, layer, z_bthk)?.flatten_from(2)?;
+        match read {
+            Some(read) => read.of(&z_btd),
+            None => Ok(z_btd),
+        }
     }
 
-    /// z, `[b, t, h, k]`, with a hook at every point before it.
-    fn attended(&self, layer: usize, x_btd: &Tensor, mask: &Mask<'_>, hooks: &mut dyn Hooks) -> Result<Tensor> {
-        let (q_bthk, k_btgk, v_btgk) = self.project(x_btd)?;
+    /// z, `[b, t, h, k]`, with a hook at every point before it; of the positions `read` alone `[n, 1, h, k]`, without
+    /// the hooks of queries and patterns.
+    fn attended(
+        &self,
+        layer: usize,
+        x_btd: &Tensor,
+        mask: &Mask<'_>,
+        read: Option<&Reads>,
+        hooks: &mut dyn Hooks,
+    ) -> Result<Tensor> {
+        let (q_bthk, k_btgk, v_btgk) = self.project(x_btd, read)?;
         let q_bthk = self.normed(tap(hooks, HookKind::Q, layer, q_bthk)?, &self.q_norm)?;
         let k_btgk = self.normed(tap(hooks, HookKind::K, layer, k_btgk)?, &self.k_norm)?;
         let v_btgk = tap(hooks, HookKind::V, layer, v_btgk)?;
-        let (q_bthk, k_btgk) = match mask.rotary {
-            Some((cos, sin)) => {
+        let (q_bthk, k_btgk) = match (mask.rotary, read) {
+            (Some((cos, sin)), None) => {
                 let turned = |x| ops::rotate(x, cos, sin, self.pairing);
                 (turned(&q_bthk)?, turned(&k_btgk)?)
             }
-            None => (q_bthk, k_btgk),
+            (Some((cos, sin)), Some(read)) => {
+                let (batch, tokens, _) = x_btd.dims3()?;
+                let q_bthk = ops::rotate(
+                    &q_bthk,
+                    &read.of_table(cos, batch, tokens)?,
+                    &read.of_table(sin, batch, tokens)?,
+                    self.pairing,
+                )?;
+                (q_bthk, ops::rotate(&k_btgk, cos, sin, self.pairing)?)
+            }
+            (None, _) => (q_bthk, k_btgk),
         };
         let how = self.attending(mask);
-        let z_bthk = match (hooks.wants(HookPoint::new(HookKind::Pattern, layer)), mask.stored) {
-            (false, None) => ops::attention(&q_bthk, &k_btgk, &v_btgk, how)?,
-            (false, Some(stored)) => ops::attention_over(&q_bthk, &k_btgk, &v_btgk, stored, how)?,
-            (true, None) => {
+        let pattern = hooks.wants(HookPoint::new(HookKind::Pattern, layer));
+        let z_bthk = match (read, pattern, mask.stored) {
+            (Some(read), _, stored) => ops::attention_at(&q_bthk, (&k_btgk, &v_btgk), &read.places, stored, how)?,
+            (None, false, None) => ops::attention(&q_bthk, &k_btgk, &v_btgk, how)?,
+            (None, false, Some(stored)) => ops::attention_over(&q_bthk, &k_btgk, &v_btgk, stored, how)?,
+            (None, true, None) => {
                 let pattern_bhtt = ops::attention_pattern(&q_bthk, &k_btgk, how)?;
                 ops::attend(&tap(hooks, HookKind::Pattern, layer, pattern_bhtt)?, &v_btgk)?
             }
-            (true, Some(stored)) => {
+            (None, true, Some(stored)) => {
                 let pattern_bhts = ops::pattern_over(&q_bthk, &k_btgk, stored, how)?;
                 ops::attend_over(&tap(hooks, HookKind::Pattern, layer, pattern_bhts)?, &v_btgk, stored)?
             }

@@ -15,6 +15,15 @@ use super::mlp::Mlp;
 use super::norm::Norm;
 use super::stream_maps::StreamMaps;
 
+/// What of a block writes to the stream through a matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Adding {
+    /// Heads, `[h·k, d]`.
+    Heads,
+    /// Neurons of a dense MLP, `[m, d]`.
+    Neurons,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
     attention_in_norm: Option<Norm>,
@@ -91,11 +100,12 @@ impl Block {
     ) -> Result<Tensor> {
         let resid_btd = tap(hooks, HookKind::ResidPre, layer, resid_btd)?;
         let input_btd = normed(&self.attention_in_norm, resid_btd.clone())?;
-        let z_btd = self.attention.heads(layer, &input_btd, mask, hooks)?;
+        let z_btd = self.attention.heads(layer, &input_btd, mask, read, hooks)?;
         self.behind_heads(layer, resid_btd, z_btd, read, hooks)
     }
 
-    /// The rest of the block behind the heads' outputs, side by side `[b, t, h·k]`. `resid_btd` is the stream before it.
+    /// The rest of the block behind the heads' outputs, side by side `[b, t, h·k]`, or `[n, 1, h·k]` of the positions
+    /// `read`. `resid_btd` is the stream before it, of every position.
     pub fn behind_heads(
         &self,
         layer: usize,
@@ -107,7 +117,7 @@ impl Block {
         // From here on every position goes its own way.
         let (z_btd, resid_btd, owners) = match read {
             None => (z_btd, resid_btd, Owners::Batch),
-            Some(read) => (read.of(&z_btd)?, read.of(&resid_btd)?, Owners::Listed(&read.rows)),
+            Some(read) => (z_btd, read.of(&resid_btd)?, Owners::Listed(&read.rows)),
         };
         let attn_btd = normed(&self.attention_out_norm, self.attention.project_out(&z_btd, owners)?)?;
         let attn_btd = tap(hooks, HookKind::AttnOut, layer, scaled(attn_btd, self.residual_scale)?)?;
@@ -116,13 +126,60 @@ impl Block {
                 let mlp_btd = self.mlp(layer, resid_btd.clone(), owners, hooks)?;
                 ((resid_btd + attn_btd)? + mlp_btd)?
             }
-            false => {
-                let mid_btd = tap(hooks, HookKind::ResidMid, layer, (resid_btd + attn_btd)?)?;
-                let mlp_btd = self.mlp(layer, mid_btd.clone(), owners, hooks)?;
-                (mid_btd + mlp_btd)?
-            }
+            false => return self.behind_middle(layer, (resid_btd + attn_btd)?, owners, hooks),
         };
         tap(hooks, HookKind::ResidPost, layer, resid_btd)
+    }
+
+    /// The rest of a block that is not parallel behind its attention, from the stream between the two, `[b, t, d]`.
+    pub fn behind_attention(
+        &self,
+        layer: usize,
+        mid_btd: Tensor,
+        read: Option<&Reads>,
+        hooks: &mut dyn Hooks,
+    ) -> Result<Tensor> {
+        if self.parallel {
+            candle_core::bail!("in a parallel block no stream stands between attention and MLP");
+        }
+        match read {
+            None => self.behind_middle(layer, mid_btd, Owners::Batch, hooks),
+            Some(read) => self.behind_middle(layer, read.of(&mid_btd)?, Owners::Listed(&read.rows), hooks),
+        }
+    }
+
+    fn behind_middle(
+        &self,
+        layer: usize,
+        mid_btd: Tensor,
+        owners: Owners<'_>,
+        hooks: &mut dyn Hooks,
+    ) -> Result<Tensor> {
+        let mid_btd = tap(hooks, HookKind::ResidMid, layer, mid_btd)?;
+        let mlp_btd = self.mlp(layer, mid_btd.clone(), owners, hooks)?;
+        tap(hooks, HookKind::ResidPost, layer, (mid_btd + mlp_btd)?)
+    }
+
+    /// Whether heads or neurons are added to the stream as they come out of their matrix: no norm stands behind it.
+    pub fn adds_linearly(&self, part: Adding) -> bool {
+        match part {
+            Adding::Heads => self.attention_out_norm.is_none(),
+            Adding::Neurons => self.mlp_out_norm.is_none() && self.mlp.is_dense(),
+        }
+    }
+
+    /// What a unit of each head or neuron adds to the stream, as rows `[.., d]`, adapters merged in and without a
+    /// gradient; `None` where that is not linear.
+    pub fn adding(&self, part: Adding) -> Result<Option<Tensor>> {
+        if !self.adds_linearly(part) {
+            return Ok(None);
+        }
+        let matrix = match part {
+            Adding::Heads => Some(self.attention.output_matrix()?),
+            Adding::Neurons => self.mlp.output_matrix()?,
+        };
+        let rows = |matrix_do: Tensor| scaled(matrix_do.t()?.contiguous()?, self.residual_scale);
+        matrix.map(rows).transpose()
     }
 
     /// What the MLP adds to the stream that it reads.
@@ -139,6 +196,8 @@ impl Block {
 pub(crate) struct Reads {
     /// Places in `[b · t]`.
     index_n: Tensor,
+    /// The same as (row, token).
+    pub places: Vec<(usize, usize)>,
     /// The batch row of each.
     pub rows: Vec<usize>,
 }
@@ -153,11 +212,17 @@ impl Reads {
         }
         let index: Vec<u32> = reads.iter().map(|(row, position)| (row * tokens + position) as u32).collect();
         let index_n = Tensor::from_vec(index, reads.len(), device)?;
-        Ok(Self { index_n, rows: reads.iter().map(|(row, _)| *row).collect() })
+        Ok(Self { index_n, places: reads.to_vec(), rows: reads.iter().map(|(row, _)| *row).collect() })
     }
 
     /// Their vectors, `[n, 1, d]`, of `x: [b, t, d]`.
     pub fn of(&self, x_btd: &Tensor) -> Result<Tensor> {
         x_btd.flatten(0, 1)?.index_select(&self.index_n, 0)?.unsqueeze(1)
+    }
+
+    /// Their rows, `[n, 1, pairs]`, of a table `[t, pairs]` that every row shares or `[b, t, pairs]`.
+    pub fn of_table(&self, table: &Tensor, batch: usize, tokens: usize) -> Result<Tensor> {
+        let pairs = table.dim(candle_core::D::Minus1)?;
+        self.of(&table.broadcast_as((batch, tokens, pairs))?.contiguous()?)
     }
 }

@@ -5,6 +5,8 @@
 //! position of its own; that is what generation, scoring behind a shared prefix, and patching from a position on have
 //! in common. Attention is causal, so what is stored never changes by what follows.
 
+use std::ops::Range;
+
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::architecture::Architecture;
@@ -54,6 +56,26 @@ impl KeyValueCache {
         if let Some(held) = self.lengths.get_mut(row) {
             *held = length.min(*held);
         }
+    }
+
+    /// Gives a row the positions `positions` that another holds; it holds those before them already.
+    pub fn copy(&mut self, from: usize, to: usize, positions: Range<usize>) -> std::result::Result<(), ModelError> {
+        if self.length(from) < positions.end || self.length(to) != positions.start || to >= self.rows() {
+            return Err(ModelError::Request(format!(
+                "positions {positions:?} cannot be copied from stored row {from}, which holds {}, to row {to}, which holds {}",
+                self.length(from),
+                self.length(to)
+            )));
+        }
+        for stored in self.layers.iter().flat_map(|(keys, values)| [keys, values]) {
+            // A copy of its own: source and target are parts of one tensor.
+            let source = stored.narrow(0, from, 1)?.narrow(1, positions.start, positions.len())?.copy()?;
+            stored.narrow(0, to, 1)?.slice_set(&source, 1, positions.start)?;
+        }
+        if let Some(length) = self.lengths.get_mut(to) {
+            *length = positions.end;
+        }
+        Ok(())
     }
 
     /// Checks that these rows can continue what is stored.
@@ -111,4 +133,34 @@ pub(crate) fn append(stored: &Tensor, own: &Tensor, spans: &[Span]) -> Result<()
         stored.narrow(0, span.row, 1)?.slice_set(&own, 1, span.start)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of 6 positions, one group of 2 numbers: position p of row r holds 10·r + p.
+    fn filled(lengths: [usize; 3]) -> KeyValueCache {
+        let values: Vec<f32> = (0..3 * 6 * 2).map(|at| (at / 12 * 10 + at % 12 / 2) as f32).collect();
+        let tensor = |sign: f32| {
+            let values: Vec<f32> = values.iter().map(|value| sign * value).collect();
+            Tensor::from_vec(values, (3, 6, 1, 2), &Device::Cpu).expect("tensor")
+        };
+        KeyValueCache { layers: vec![(tensor(1.0), tensor(-1.0))], lengths: lengths.to_vec(), capacity: 6 }
+    }
+
+    #[test]
+    fn positions_are_copied_behind_those_that_a_row_holds() {
+        let mut cache = filled([5, 2, 0]);
+        cache.copy(0, 1, 2..5).expect("copied");
+        assert_eq!((0..3).map(|row| cache.length(row)).collect::<Vec<_>>(), [5, 5, 0]);
+        let row = |of: &Tensor| of.flatten(1, 3).expect("rows").to_vec2::<f32>().expect("values")[1].clone();
+        let (keys, values) = &cache.layers[0];
+        assert_eq!(row(keys), [10., 10., 11., 11., 2., 2., 3., 3., 4., 4., 15., 15.]);
+        assert_eq!(row(values).iter().map(|value| -value).collect::<Vec<_>>(), row(keys));
+        // Beyond what the source holds, not at the target's end, to a row that is not there.
+        for (from, to, positions) in [(0, 1, 5..6), (0, 2, 1..3), (0, 3, 0..1), (2, 1, 5..6)] {
+            assert!(cache.copy(from, to, positions.clone()).is_err(), "{from} to {to}, {positions:?}");
+        }
+    }
 }

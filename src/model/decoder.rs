@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use super::architecture::Architecture;
 use super::attention::{Keep, Mask};
-use super::block::{Block, Reads, normed, scaled};
+use super::block::{Adding, Block, Reads, normed, scaled};
 use super::cache::KeyValueCache;
 use super::error::ModelError;
 use super::hook::{HookKind, HookPoint, Hooks};
@@ -57,6 +57,40 @@ pub enum Start<'a> {
         /// `[b, t, h, k]`.
         z_bthk: &'a Tensor,
     },
+    /// At the stream between a block's attention and its MLP, before its hook; not in parallel blocks.
+    Middle {
+        /// The block.
+        layer: usize,
+        /// `[b, t, d]`.
+        mid_btd: &'a Tensor,
+    },
+}
+
+impl Start<'_> {
+    /// Token ids `[b, t]`, or a stream `[b, t, d]`.
+    fn input(&self) -> &Tensor {
+        match self {
+            Start::Tokens(ids_bt) => ids_bt,
+            Start::Residual { resid_btd, .. } | Start::Heads { resid_btd, .. } => resid_btd,
+            Start::Middle { mid_btd, .. } => mid_btd,
+        }
+    }
+
+    /// The first block that runs, or the rest of it.
+    pub(crate) fn layer(&self) -> usize {
+        match self {
+            Start::Tokens(_) => 0,
+            Start::Residual { layer, .. } | Start::Heads { layer, .. } | Start::Middle { layer, .. } => *layer,
+        }
+    }
+
+    /// The stream that it goes on from.
+    pub(crate) fn stream(&self) -> Option<&Tensor> {
+        match self {
+            Start::Tokens(_) => None,
+            _ => Some(self.input()),
+        }
+    }
 }
 
 /// What earlier positions a pass reads.
@@ -240,12 +274,23 @@ impl Decoder {
         }
     }
 
+    /// What a block's heads or neurons add to the stream, as a matrix.
+    pub fn adding(&self, layer: usize, part: Adding) -> Result<Option<Tensor>> {
+        match self.blocks.get(layer) {
+            Some(block) => block.adding(part),
+            None => candle_core::bail!("there is no block {layer}"),
+        }
+    }
+
+    /// Whether that is a matrix in every block.
+    pub fn adds_linearly(&self, part: Adding) -> bool {
+        self.blocks.iter().all(|block| block.adds_linearly(part))
+    }
+
     /// Runs a batch and reads out logits.
     pub fn forward(&self, pass: Pass<'_>, readout: Readout<'_>, hooks: &mut dyn Hooks) -> Result<Tensor> {
         let Pass { start, prefix, keep } = pass;
-        let (Start::Tokens(input) | Start::Residual { resid_btd: input, .. } | Start::Heads { resid_btd: input, .. }) =
-            start;
-        let (batch, tokens) = (input.dim(0)?, input.dim(1)?);
+        let (batch, tokens) = (start.input().dim(0)?, start.input().dim(1)?);
         if let Some(routed) = self.routed(batch, prefix.map(|prefix| prefix.spans))? {
             return routed.forward(pass, readout, hooks);
         }
@@ -264,9 +309,10 @@ impl Decoder {
             }
         };
         let mut selected = false;
-        let (first, mut resid_btd) = match start {
-            Start::Tokens(ids_bt) => (0, self.embed(ids_bt, prefix, hooks)?),
-            Start::Residual { layer, resid_btd } | Start::Heads { layer, resid_btd, .. } => (layer, resid_btd.clone()),
+        let first = start.layer();
+        let mut resid_btd = match start {
+            Start::Tokens(ids_bt) => self.embed(ids_bt, prefix, hooks)?,
+            _ => start.input().clone(),
         };
         let tables = self.rotaries.iter().map(|tables| match prefix {
             Some(prefix) => tables.of_spans(prefix.spans, prefix.stand, tokens, self.device()),
@@ -282,8 +328,11 @@ impl Decoder {
             resid_btd = match start {
                 Start::Heads { z_bthk, .. } if layer == first => {
                     let z_bthk = tap(hooks, HookKind::Z, layer, z_bthk.clone())?;
-                    block.behind_heads(layer, resid_btd, z_bthk.flatten_from(2)?, read, hooks)?
+                    let z_btd = z_bthk.flatten_from(2)?;
+                    let z_btd = read.map_or(Ok(z_btd.clone()), |read| read.of(&z_btd))?;
+                    block.behind_heads(layer, resid_btd, z_btd, read, hooks)?
                 }
+                Start::Middle { .. } if layer == first => block.behind_attention(layer, resid_btd, read, hooks)?,
                 _ => block.forward(layer, resid_btd, &mask, read, hooks)?,
             };
             selected |= read.is_some();

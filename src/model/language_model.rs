@@ -11,6 +11,7 @@ use super::adapter::Adapter;
 use super::architecture::{Architecture, Dimension};
 use super::attention::Keep;
 use super::base_type::BaseType;
+use super::block::Adding;
 use super::cache::KeyValueCache;
 use super::decoder::{Decoder, Pass, Prefix, Readout, Start};
 use super::error::ModelError;
@@ -264,11 +265,12 @@ impl LanguageModel {
 
     fn run(&self, pass: Pass<'_>, readout: Readout<'_>, hooks: &mut dyn Hooks) -> Result<Tensor, ModelError> {
         let limit = self.architecture().max_positions;
-        let (batch, tokens) = match pass.start {
-            Start::Tokens(ids_bt) => ids_bt.dims2()?,
-            Start::Residual { layer, resid_btd } | Start::Heads { layer, resid_btd, .. } => {
-                let (batch, tokens, width) = resid_btd.dims3()?;
+        let (batch, tokens) = match (pass.start, pass.start.stream()) {
+            (Start::Tokens(ids_bt), _) => ids_bt.dims2()?,
+            (start, stream) => {
+                let (batch, tokens, width) = stream.map_or(Ok((0, 0, 0)), |resid_btd| resid_btd.dims3())?;
                 let (layers, d_model) = (self.architecture().n_layers, self.architecture().d_model);
+                let layer = start.layer();
                 if layer > layers || width != d_model {
                     return Err(ModelError::Request(format!(
                         "a stream of width {width} before block {layer}; this model has {layers} blocks of width {d_model}"
@@ -311,6 +313,17 @@ impl LanguageModel {
     /// layout of a fused or transposed projection are copied; adapters are merged in.
     pub fn stream_maps(&self, layer: usize) -> Result<StreamMaps, ModelError> {
         Ok(self.decoder.stream_maps(layer)?)
+    }
+
+    /// What a unit of each head or neuron of a block adds to the stream, as rows `[h·k, d]` or `[m, d]`: adapters merged
+    /// in, without a gradient, the matrix copied. `None` where a norm stands behind, or the MLP is a mixture.
+    pub fn adding(&self, layer: usize, part: Adding) -> Result<Option<Tensor>, ModelError> {
+        Ok(self.decoder.adding(layer, part)?)
+    }
+
+    /// Whether [`LanguageModel::adding`] is there in every block.
+    pub fn adds_linearly(&self, part: Adding) -> bool {
+        self.decoder.adds_linearly(part)
     }
 
     /// Every linear layer of the blocks, and the head.

@@ -2,6 +2,7 @@
 //! a weight-decomposed one. Adapters apply to every row of a batch, or each to the rows that ask for it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{D, Result, Tensor};
@@ -129,6 +130,16 @@ impl Linear {
         self.routes = Some(routes.clone());
     }
 
+    /// Whether it is W x + b with a weight of full precision and nothing on top.
+    pub fn is_plain(&self) -> bool {
+        self.packed.is_none() && self.adapters.is_empty() && (self.routes.is_none() || self.choices.is_empty())
+    }
+
+    /// Some outputs of a plain layer, without a gradient: `[b, .., in]` → `[b, .., columns]`.
+    pub fn columns(&self, x: &Tensor, columns: Range<usize>) -> Result<Tensor> {
+        ops::linear_columns(x, &self.weight, self.bias.as_ref(), self.place.layout, columns)
+    }
+
     /// `x: [b, .., in]` → `[b, .., out]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.forward_for(x, Owners::Batch)
@@ -188,8 +199,7 @@ impl Linear {
     pub fn entries(&self, x: &Tensor, entries: &[(u32, u32)], owners: Owners<'_>) -> Result<Tensor> {
         let (rows, outputs): (Vec<u32>, Vec<u32>) = entries.iter().copied().unzip();
         let list = |values: Vec<u32>| Tensor::from_vec(values, entries.len(), x.device());
-        let changed = !self.adapters.is_empty() || self.routes.is_some() && !self.choices.is_empty();
-        if changed || self.packed.is_some() {
+        if !self.is_plain() {
             let y = self.forward_for(x, owners)?;
             let width = y.dim(D::Minus1)? as u32;
             let places = rows.iter().zip(&outputs).map(|(row, output)| row * width + output);

@@ -58,6 +58,21 @@ impl Mlp {
         }
     }
 
+    /// Whether every token meets the same weights.
+    pub fn is_dense(&self) -> bool {
+        !matches!(self.weights, Weights::Experts(_))
+    }
+
+    /// The output projection of a dense MLP, `[d, m]`.
+    pub fn output_matrix(&self) -> Result<Option<Tensor>> {
+        match &self.weights {
+            Weights::Plain { down, .. } | Weights::Gated { down, .. } | Weights::GatedFused { down, .. } => {
+                Ok(Some(down.matrix()?.0))
+            }
+            Weights::Experts(_) => Ok(None),
+        }
+    }
+
     /// `[b, t, d]` → `[b, t, d]`; the first dimension is of the batch rows that `owners` names.
     pub fn forward(
         &self,

@@ -49,6 +49,7 @@ pub use adapter::{Adapter, LoraSpec, TargetModules};
 pub use architecture::{Architecture, BlockPlan, Dimension, Experts, NormKind, QkNorm};
 pub use bank::AdapterBank;
 pub use base_type::BaseType;
+pub use block::Adding;
 pub use cache::KeyValueCache;
 pub use decoder::{Prefix, Readout, Start};
 pub use error::ModelError;

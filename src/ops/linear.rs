@@ -3,10 +3,12 @@
 //! A frozen weight lives inside the operation, so its backward gives the input's gradient alone. candle's own matmul
 //! would compute and keep a gradient of the weight's size for every frozen matrix.
 
+use std::ops::Range;
+
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 
 use super::linear_on_device::frozen_elsewhere;
-use super::matmul::{Matrix, Onto, Threads, multiply};
+use super::matmul::{self, Matrix, Onto, Threads, multiply};
 use super::norm::tracked;
 use super::slices::{Plain, fits, of, output, rows_of, sum_rows, tensor};
 use super::{WeightLayout, composed};
@@ -30,6 +32,29 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: Weight
         Some(bias) => x.apply_op3(weight, &bias.contiguous()?, Trained { layout }),
         None => x.apply_op2(weight, Trained { layout }),
     }
+}
+
+/// The outputs `columns` of [`linear`], `[.., columns]`, on the CPU in single precision and without a gradient.
+pub fn linear_columns(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    layout: WeightLayout,
+    columns: Range<usize>,
+) -> Result<Tensor> {
+    check(x, weight, layout)?;
+    let (inputs, outputs) = sizes(weight, layout)?;
+    let all: Vec<&Tensor> = [Some(x), Some(weight), bias].into_iter().flatten().collect();
+    if columns.start > columns.end || columns.end > outputs || !fits(&all) {
+        candle_core::bail!("outputs {columns:?} of a linear layer of {outputs}");
+    }
+    let (plain, weight) = (Plain::new(x)?, Plain::new(weight)?);
+    let bias = bias.map(|bias| Plain::new(&bias.narrow(0, columns.start, columns.len())?)).transpose()?;
+    let bias = bias.as_ref().map(Plain::values).transpose()?;
+    let whole = right(inputs, outputs, layout);
+    let part = Matrix { offset: columns.start * whole.column, columns: columns.len(), ..whole };
+    let out = product(&plain.values()?, (&weight.values()?, part), bias.as_deref());
+    tensor(out, reshaped(x.shape(), columns.len()))
 }
 
 /// (in, out) of a weight.
@@ -75,20 +100,18 @@ pub(super) fn forward(
     layout: WeightLayout,
 ) -> Vec<f32> {
     let (inputs, outputs) = sizes;
+    product(x, (weight, right(inputs, outputs, layout)), bias)
+}
+
+/// x W + b for a matrix `[in, out]` inside a slice.
+fn product(x: &[f32], (weight, matrix): (&[f32], Matrix), bias: Option<&[f32]>) -> Vec<f32> {
+    let (inputs, outputs) = (matrix.rows, matrix.columns);
     let rows = x.len() / inputs.max(1);
-    let (mut out, onto) = match bias {
-        Some(bias) => (bias.repeat(rows), Onto::Add),
-        None => (vec![0f32; rows * outputs], Onto::Overwrite),
-    };
-    let product = (weight, right(inputs, outputs, layout));
-    multiply(
-        (&mut out, Matrix::dense(rows, outputs)),
-        (x, Matrix::dense(rows, inputs)),
-        product,
-        1.0,
-        onto,
-        Threads::All,
-    );
+    let left = (x, Matrix::dense(rows, inputs));
+    let Some(bias) = bias else { return matmul::product(left, (weight, matrix), Threads::All) };
+    let mut out = bias.repeat(rows);
+    let target = (out.as_mut_slice(), Matrix::dense(rows, outputs));
+    multiply(target, left, (weight, matrix), 1.0, Onto::Add, Threads::All);
     out
 }
 
@@ -96,11 +119,8 @@ pub(super) fn forward(
 fn input_gradient(grad: &[f32], weight: &[f32], sizes: (usize, usize), layout: WeightLayout) -> Vec<f32> {
     let (inputs, outputs) = sizes;
     let rows = grad.len() / outputs.max(1);
-    let mut out = vec![0f32; rows * inputs];
     let back = (weight, right(inputs, outputs, layout).transposed());
-    let target = (out.as_mut_slice(), Matrix::dense(rows, inputs));
-    multiply(target, (grad, Matrix::dense(rows, outputs)), back, 1.0, Onto::Overwrite, Threads::All);
-    out
+    matmul::product((grad, Matrix::dense(rows, outputs)), back, Threads::All)
 }
 
 /// scale·leftᵀ·right for two row-by-row matrices with the same number of rows.

@@ -82,6 +82,24 @@ pub(super) fn multiply(
     multiply_into((Target::of(dst.0), dst.1), left, right, scale, onto, threads);
 }
 
+/// left · right, row by row; zeros where the two do not fit together or into their slices.
+pub(super) fn product(left: (&[f32], Matrix), right: (&[f32], Matrix), threads: Threads) -> Vec<f32> {
+    let (rows, columns) = (left.1.rows, right.1.columns);
+    let fits = left.1.columns == right.1.rows && left.1.columns > 0;
+    if !fits || left.1.end() > left.0.len() || right.1.end() > right.0.len() {
+        return vec![0.0; rows * columns];
+    }
+    let mut out: Vec<f32> = Vec::with_capacity(rows * columns);
+    let target = Target { start: out.as_mut_ptr(), len: rows * columns };
+    multiply_into((target, Matrix::dense(rows, columns)), left, right, 1.0, Onto::Overwrite, threads);
+    // SAFETY: the checks above are those of `multiply_into`, which then writes every element of the dense target.
+    #[allow(unsafe_code)]
+    unsafe {
+        out.set_len(rows * columns);
+    }
+    out
+}
+
 /// [`multiply`] into a part of a slice of which other threads write other parts.
 pub(super) fn multiply_into(
     (target, dst): (Target, Matrix),

@@ -8,6 +8,7 @@
 
 mod activation;
 mod attention;
+mod attention_at;
 pub(crate) mod composed;
 mod embed;
 mod linear;
@@ -29,9 +30,10 @@ mod check;
 
 pub use activation::{activate, gated};
 pub use attention::{Attending, attend, attention, attention_pattern, fused_attention};
+pub use attention_at::{attends_apart, attention_at};
 pub use composed::softmax;
 pub use embed::embed;
-pub use linear::linear;
+pub use linear::{linear, linear_columns};
 pub use lora::{FrozenWeight, lora_linear};
 pub use loss::{argmax_rows, logprobs_at};
 pub use norm::{layer_norm, normalize, rms_norm};

@@ -60,8 +60,7 @@ pub struct Stored<'a> {
 }
 
 impl Stored<'_> {
-    fn check(&self, q: &Tensor, k: &Tensor) -> Result<()> {
-        let (batch, tokens, heads, width) = q.dims4()?;
+    pub(super) fn check(&self, [batch, tokens, heads, width]: [usize; 4], k: &Tensor) -> Result<()> {
         let (rows, capacity, kv_heads, stored_width) = self.keys.dims4()?;
         let whole = kv_heads > 0 && heads % kv_heads == 0;
         let same = k.dims() == [batch, tokens, kv_heads, width] && self.values.dims() == self.keys.dims();
@@ -74,7 +73,7 @@ impl Stored<'_> {
             true => Ok(()),
             false => candle_core::bail!(
                 "queries {:?} and keys {:?} do not continue {:?} of stored {:?}",
-                q.dims(),
+                [batch, tokens, heads, width],
                 k.dims(),
                 self.spans,
                 self.keys.dims()
@@ -118,7 +117,7 @@ impl Stored<'_> {
 /// stored gets no gradient; `how.mask.offset` is not used. Rows of padding may come out as zeros. Rows that stand behind
 /// each other run on the CPU in single precision alone, and get no gradient.
 pub fn attention_over(q: &Tensor, k: &Tensor, v: &Tensor, stored: Stored<'_>, how: Attending) -> Result<Tensor> {
-    stored.check(q, k)?;
+    stored.check(q.dims4()?.into(), k)?;
     if stored.stand == Stand::Behind {
         if !fits(&[q, k, v, stored.keys, stored.values]) {
             candle_core::bail!("rows that stand behind each other run on the CPU in single precision alone");
@@ -137,7 +136,7 @@ pub fn attention_over(q: &Tensor, k: &Tensor, v: &Tensor, stored: Stored<'_>, ho
 
 /// The probabilities `[b, h, t, s + t]`: columns of the longest stored run first, then the pass's own.
 pub fn pattern_over(q: &Tensor, k: &Tensor, stored: Stored<'_>, how: Attending) -> Result<Tensor> {
-    stored.check(q, k)?;
+    stored.check(q.dims4()?.into(), k)?;
     if stored.stand == Stand::Behind {
         candle_core::bail!("a pattern has a row for each row of the pass; let them stand below each other");
     }
@@ -158,15 +157,15 @@ struct Over<'a> {
 
 /// One kind of vectors of one task: where they are stored, and the pass's own.
 #[derive(Clone, Copy)]
-struct Runs<'a> {
-    stored: (&'a [f32], Place),
-    own: (&'a [f32], Place),
+pub(super) struct Runs<'a> {
+    pub stored: (&'a [f32], Place),
+    pub own: (&'a [f32], Place),
 }
 
 impl<'a> Runs<'a> {
     /// The vectors at the positions `keys` of a row that continues `span` and whose own begin at token `first`, as the
     /// two matrices that hold them.
-    fn matrices(&self, span: Span, first: usize, head: usize, keys: Keys) -> [(&'a [f32], Matrix); 2] {
+    pub fn matrices(&self, span: Span, first: usize, head: usize, keys: Keys) -> [(&'a [f32], Matrix); 2] {
         let start = span.start;
         let stored = self.stored.1.matrix(span.row, head, keys.from.min(start)..start);
         let own = self.own.1.matrix(0, head, first + keys.from.max(start) - start..first + keys.to - start);
@@ -230,7 +229,7 @@ impl Over<'_> {
 }
 
 /// Where the scores of stored and own keys stand in one table of `rows` queries and `columns` keys.
-fn scores_of(keys: [(&[f32], Matrix); 2], rows: usize, columns: usize) -> [Matrix; 2] {
+pub(super) fn scores_of(keys: [(&[f32], Matrix); 2], rows: usize, columns: usize) -> [Matrix; 2] {
     let [(_, stored), (_, own)] = keys;
     let part = |offset: usize, width: usize| Matrix { offset, rows, columns: width, row: columns, column: 1 };
     [part(0, stored.rows), part(stored.rows, own.rows)]

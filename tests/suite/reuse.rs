@@ -196,22 +196,71 @@ fn what_can_change_nothing_is_not_run_and_the_rest_is_a_fraction() {
         let jobs = [Job { pair: &pair, plans }];
         ReuseEngine::default().operations(&model, &jobs, Outcome::Contrast).expect("operations")
     };
-    // A token meets 512 weights before the heads of a block and 1408 behind them; the two heads' products with 36 keys
-    // take 2·16·36. The last block runs on behind its heads at one position, and two logits take 16 weights each.
-    let (before, behind, keys) = (512, 1408, 32);
-    let plain = 8 * (before + behind) + keys * 36 + 8 * before + keys * 36 + behind + 32;
-    let full = 2 * (8 * (before + behind) + keys * 36) + 40 * 16;
+    // A token meets 256 weights of queries, as many of keys and values and of the heads' output, and 1152 of the MLP; the
+    // products of its heads with a key take 2·16. In the last block queries and what is behind them run where the
+    // outcome is read, and two logits take 16 weights each.
+    let (queries, stored, out, mlp, key) = (256, 256, 256, 1152, 32);
+    let block = |tokens: u64, keys: u64| tokens * (queries + stored + out + mlp) + key * keys;
+    let last = |tokens: u64| tokens * stored + queries + 8 * key + out + mlp + 32;
+    let plain = block(8, 36) + last(8);
+    let full = 2 * block(8, 36) + 40 * 16;
     // The prompts are the same before token 3, and so are the embeddings behind it.
     let idle = cost(&[at(0, 0), at(1, 2), at(0, 5)]);
     assert_eq!((idle.reused, idle.naive), (2 * plain, 3 * full));
     // Block 1 alone from position 5, both blocks from position 3.
-    let late = 3 * before + keys * (36 - 15) + behind + 32;
-    let early = 5 * (2 * before + behind) + 2 * keys * (36 - 6) + behind + 32;
     let busy = cost(&[at(1, 5), at(0, 3)]);
-    assert_eq!((busy.reused, busy.naive), (2 * plain + late + early, 2 * full));
-    // Behind the heads of the first block, and behind the last block.
+    assert_eq!((busy.reused, busy.naive), (2 * plain + last(3) + block(5, 36 - 6) + last(5), 2 * full));
+    // A head of the first block: what it changes is projected by its own four rows at five positions, and the block goes
+    // on with its MLP.
     let heads = cost(&[Plan::interchange(Side::Factual, &[Site::of_head(0, 1)])]);
-    assert_eq!(heads.reused, 2 * plain + 5 * (behind + before) + keys * (36 - 6) + behind + 32);
+    assert_eq!(heads.reused, 2 * plain + 5 * (4 * 16 + mlp) + last(5));
+    // Two neurons of it at the last position, and then the last block alone.
+    let neurons = Site { part: Part::Neurons { first: 3, end: 5 }, ..Site::at_slot(SiteKind::MlpPost, 0, "last") };
+    assert_eq!(cost(&[Plan::interchange(Side::Factual, &[neurons])]).reused, 2 * plain + 2 * 16 + last(1));
+    // A head of the last block where it is read: queries of the plain runs are then stored at every position.
+    let head = Site { positions: Positions::Slot("last".to_owned()), ..Site::of_head(1, 1) };
+    let all = block(8, 36) + 8 * (queries + stored) + key * 36 + out + mlp + 32;
+    assert_eq!(cost(&[Plan::interchange(Side::Factual, &[head])]).reused, 2 * all + out + mlp + 32);
+    // Behind the last block, of which the plain runs then store every position.
     let end = cost(&[Plan::interchange(Side::Factual, &[Site::at_slot(SiteKind::ResidPost, 1, "last")])]);
-    assert_eq!(end.reused, 2 * plain + 32);
+    assert_eq!(end.reused, 2 * (2 * block(8, 36) + 32) + 32);
+}
+
+#[test]
+fn what_prompts_begin_with_is_run_once() {
+    let model = tiny_model(5);
+    let mut rng = Seed::new(17).rng();
+    let stems: Vec<Vec<u32>> =
+        (0..2).map(|_| (0..20).map(|_| 1 + draw(&mut rng, VOCABULARY - 1) as u32).collect()).collect();
+    let pairs: Vec<TokenPair> = (0..12)
+        .map(|number| {
+            let pair = random_pair(&mut rng, VOCABULARY, number);
+            let stem = &stems[number % 2];
+            let side = |side: Side| {
+                let TokenizedPrompt { ids, answers, slots } = pair.side(side);
+                let slots = slots.iter().map(|(_, slot)| slot.start + stem.len()..slot.end + stem.len()).next();
+                prompt([stem, ids.as_slice()].concat(), answers, slots.expect("slot"))
+            };
+            TokenPair::new(pair.id.clone(), "c", side(Side::Factual), side(Side::Counterfactual)).expect("pair")
+        })
+        .collect();
+    let without_patterns = |plan: &Plan| plan.cells.iter().all(|(site, _)| site.kind != SiteKind::Pattern);
+    let plans: Vec<Vec<Plan>> = pairs
+        .iter()
+        .map(|pair| (0..12).map(|_| random_plan(&mut rng, &model, pair)).filter(without_patterns).collect())
+        .collect();
+    let jobs: Vec<Job<'_>> = pairs.iter().zip(&plans).map(|(pair, plans)| Job { pair, plans }).collect();
+    for outcome in [Outcome::Contrast, Outcome::LogOdds, Outcome::Kl] {
+        let (worst, span) = compare(&model, &jobs, outcome, ReuseEngine::default());
+        assert!(span > 1e-3 && worst <= 1e-5 * span.max(1.0), "{outcome}: {worst} apart at a span of {span}");
+    }
+    // A pair that only runs plainly: both sides of all pairs together, against each by itself.
+    let idle = [Plan::interchange(Side::Factual, &[Site::at_index(SiteKind::ResidPre, 0, 0)])];
+    let cost = |pairs: &[TokenPair]| {
+        let jobs: Vec<Job<'_>> = pairs.iter().map(|pair| Job { pair, plans: &idle }).collect();
+        ReuseEngine::default().operations(&model, &jobs, Outcome::Contrast).expect("operations").reused
+    };
+    let apart: u64 = pairs.iter().map(|pair| cost(std::slice::from_ref(pair))).sum();
+    // Ten of twelve times twenty tokens need the first block no more, and at least its 1920 weights.
+    assert!(cost(&pairs) + 10 * 20 * 1920 < apart, "{} against {apart}", cost(&pairs));
 }
