@@ -75,8 +75,11 @@ struct Args {
     /// resid or z
     #[arg(long, default_value = "resid")]
     sites: String,
-    /// Tokens of one batch of `sweep` and `attribution`
-    #[arg(long, default_value_t = 4096)]
+    /// Also run every cell of a sweep on the naive engine, and fail where one lies apart
+    #[arg(long)]
+    naive: bool,
+    /// Most tokens of one batch of `sweep` and `attribution`
+    #[arg(long, default_value_t = 8192)]
     batch_tokens: usize,
     #[arg(long, default_value_t = 3)]
     reps: usize,

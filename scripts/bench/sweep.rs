@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use counterpath::base::Silent;
-use counterpath::intervene::{Job, Outcome, Plan, ReuseEngine, Side, Site, SiteKind, SweepEngine, TokenPair};
+use counterpath::intervene::{
+    Job, NaiveEngine, Outcome, Plan, ReuseEngine, Side, Site, SiteKind, SweepEngine, TokenPair,
+};
 use counterpath::model::{LanguageModel, TokenizedPrompt};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -51,6 +53,16 @@ pub fn run(model: &LanguageModel, args: &Args) -> Result<Value> {
     object.insert("naive_gmacs".into(), json!(cost.naive as f64 / 1e9));
     object.insert("gmacs_per_s".into(), json!(cost.reused as f64 / 1e9 / seconds));
     let (worst, scale) = apart(folder, &args.sites, &outcomes)?;
+    if args.naive {
+        // The oracle on the same plans: every cell to 1e-5 of the largest effect.
+        let naive = NaiveEngine::default().outcomes(model, &jobs, Outcome::LogitDifference, &Silent)?;
+        let differences = naive.iter().flatten().zip(outcomes.iter().flatten()).map(|(a, b)| (a - b).abs());
+        let apart = differences.fold(0.0, f64::max);
+        object.insert("max_diff_vs_naive_over_scale".into(), json!(apart / scale));
+        if apart > 1e-5 * scale {
+            bail!("a cell lies {apart} from the naive engine's, at effects of up to {scale}");
+        }
+    }
     object.insert("max_abs_diff_vs_hooks".into(), json!(worst));
     object.insert("effect_scale".into(), json!(scale));
     Ok(result)
