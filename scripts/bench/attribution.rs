@@ -22,8 +22,8 @@ pub fn run(model: &LanguageModel, args: &Args) -> Result<Value> {
     let pairs: Vec<TokenPair> = pairs.map(|(number, pair)| read(number, pair)).collect::<Result<_>>()?;
     // The peers' node scores end on the clean prompt; their sign is that of the metric, ours of its fall.
     let method = Method::IntegratedInputs { steps, grid: Grid::ToClean };
-    let spec =
-        AttributionSpec { sign: MetricSign::Plain, batch_tokens: args.batch_tokens, ..AttributionSpec::new(method) };
+    let mut spec = AttributionSpec { sign: MetricSign::Plain, ..AttributionSpec::new(method) };
+    spec.batch_tokens = args.batch_tokens.unwrap_or(spec.batch_tokens);
     let tokens = pairs.iter().map(|pair| pair.factual.ids.len()).sum::<usize>() * steps;
     if args.edges {
         return timed(args, tokens, || {

@@ -78,9 +78,9 @@ struct Args {
     /// Also run every cell of a sweep on the naive engine, and fail where one lies apart
     #[arg(long)]
     naive: bool,
-    /// Most tokens of one batch of `sweep` and `attribution`
-    #[arg(long, default_value_t = 8192)]
-    batch_tokens: usize,
+    /// Most tokens of one batch of `sweep` and `attribution`, where not as the library has it
+    #[arg(long)]
+    batch_tokens: Option<usize>,
     #[arg(long, default_value_t = 3)]
     reps: usize,
     #[arg(long, default_value_t = 1)]

@@ -35,7 +35,8 @@ pub fn run(model: &LanguageModel, args: &Args) -> Result<Value> {
     let pairs: Vec<TokenPair> = pairs.collect::<Result<_>>()?;
     let plans = plans(model, &args.sites, inputs.pairs.first().context("no pairs")?.clean.len())?;
     let jobs: Vec<Job<'_>> = pairs.iter().map(|pair| Job { pair, plans: &plans }).collect();
-    let engine = ReuseEngine { batch_tokens: args.batch_tokens, ..ReuseEngine::default() };
+    let mut engine = ReuseEngine::default();
+    engine.batch_tokens = args.batch_tokens.unwrap_or(engine.batch_tokens);
     let mut outcomes = Vec::new();
     let mut result = timed(args, plans.len() * pairs.len(), || {
         outcomes = engine.outcomes(model, &jobs, Outcome::LogitDifference, &Silent)?;

@@ -127,12 +127,12 @@ mod tests {
         assert_eq!(fronts.levels, [vec![front(0, 20, &[2, 0, 3])]]);
         assert_eq!(fronts.starts, [20, 0, 20, 20]);
         let mut wide = a.clone();
-        wide.extend(100..130);
+        wide.extend(100..150);
         let mut other = wide.clone();
-        other[60] = 1;
+        other[80] = 1;
         let fronts = Fronts::of(&[(&a, 1), (&wide, 1), (&other, 1)]);
-        assert_eq!(fronts.levels, [vec![front(0, 40, &[0, 1, 2])], vec![front(40, 60, &[1, 2])]]);
-        assert_eq!(fronts.starts, [40, 60, 60]);
+        assert_eq!(fronts.levels, [vec![front(0, 40, &[0, 1, 2])], vec![front(40, 80, &[1, 2])]]);
+        assert_eq!(fronts.starts, [40, 80, 80]);
         // Many small fronts are: 20 pairs that begin with 3 tokens each.
         let pairs: Vec<[u32; 5]> = (0..40).map(|number| [number / 2, 1, 2, 50 + number, 3]).collect();
         let fronts = Fronts::of(&pairs.iter().map(|text| (&text[..], 1)).collect::<Vec<_>>());

@@ -240,8 +240,9 @@ impl Attention {
     ) -> Result<Tensor> {
         let looked_at = [HookKind::Q, HookKind::Pattern, HookKind::Z];
         let hooked = looked_at.into_iter().any(|kind| hooks.wants(HookPoint::new(kind, layer)));
-        // Keys and values of every position, queries where something is read.
-        let apart = read.filter(|_| !hooked && ops::attends_apart(x_btd));
+        // Keys and values of every position, queries where something is read, unless that is nearly everywhere.
+        let tokens = x_btd.dim(0)? * x_btd.dim(1)?;
+        let apart = read.filter(|read| !hooked && 2 * read.rows.len() <= tokens && ops::attends_apart(x_btd));
         if let Some(read) = apart {
             return self.attended(layer, x_btd, mask, Some(read), hooks)?.flatten_from(2);
         }

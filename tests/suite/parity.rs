@@ -23,11 +23,12 @@ use crate::shared::{json, largest_difference, numbers, rows, shared_dir};
 /// Folders of the shared fixtures, and of the project's own.
 const FOLDERS: [usize; 2] = [17, 20];
 
-struct Case {
-    name: String,
+/// A fixture: a tiny model of one family, and what its reference implementation gave.
+pub struct Case {
+    pub name: String,
     folder: PathBuf,
     golden: Value,
-    model: LanguageModel,
+    pub model: LanguageModel,
 }
 
 impl Case {
@@ -43,7 +44,7 @@ impl Case {
         assert!(difference <= tolerance, "{} {what}: {difference:e} > {tolerance:e}", self.name);
     }
 
-    fn ids(&self) -> Vec<Vec<u32>> {
+    pub fn ids(&self) -> Vec<Vec<u32>> {
         rows(&self.golden["input_ids"])
     }
 }
@@ -81,7 +82,7 @@ fn with_config(source: &Path, config: &str) -> PathBuf {
     scratch
 }
 
-fn cases() -> Vec<Case> {
+pub fn cases() -> Vec<Case> {
     let own = folders(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parity"));
     assert_eq!(own.len(), FOLDERS[1], "every fixture of the project runs");
     let shared = shared_dir().map(|shared| folders(&shared.join("fixtures/parity")));

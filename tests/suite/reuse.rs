@@ -7,9 +7,9 @@ use counterpath::intervene::{
     Direction, Intervention, Job, NaiveEngine, NamedPrompt, Outcome, Part, Plan, Positions, Reference, ReuseEngine,
     Side, Site, SiteKind, Subspace, SweepEngine, TokenPair,
 };
-use counterpath::model::{LanguageModel, LoadOptions, TokenizedPrompt};
+use counterpath::model::{LanguageModel, TokenizedPrompt};
 
-use super::shared::{json, rows, shared_dir};
+use super::parity::cases;
 use super::tiny::{VOCABULARY, tiny_model};
 
 const SIDES: [Side; 2] = [Side::Factual, Side::Counterfactual];
@@ -155,16 +155,11 @@ fn random_plans_give_the_same_numbers_at_any_batch_size() {
 
 #[test]
 fn every_family_gives_the_same_numbers() {
-    let Some(shared) = shared_dir() else { return };
-    let folders = std::fs::read_dir(shared.join("fixtures/parity")).expect("fixtures");
-    let mut families = 0;
-    for folder in folders.map(|entry| entry.expect("entry").path()).filter(|path| path.join("golden.json").exists()) {
-        let name = folder.file_name().expect("name").to_string_lossy().into_owned();
-        let model = LanguageModel::load(&folder, &LoadOptions::default()).expect("fixture");
-        check(&name, &model, 11, 6, 20, ReuseEngine::default());
+    for case in cases().iter().filter(|case| case.name.ends_with("(config.json)")) {
+        let (name, model) = (&case.name, &case.model);
+        check(name, model, 11, 6, 20, ReuseEngine::default());
         // Long enough for windows to slide and rope to scale.
-        let golden = json(&folder.join("golden.json"));
-        let ids = rows(&golden["input_ids"]);
+        let ids = case.ids();
         let answers = [vec![3], vec![4]];
         let side = |row: usize| prompt(ids[row].clone(), &answers, 0..1);
         let pair = TokenPair::new("golden", "c", side(0), side(1)).expect("pair");
@@ -176,13 +171,36 @@ fn every_family_gives_the_same_numbers() {
             for head in 0..model.architecture().n_heads {
                 plans.push(Plan::interchange(Side::Factual, &[Site::of_head(layer, head)]));
             }
+            for kind in [SiteKind::AttnOut, SiteKind::ResidMid, SiteKind::MlpPost, SiteKind::MlpOut] {
+                let plan = Plan::interchange(Side::Factual, &[Site::at_slot(kind, layer, "last")]);
+                plans.extend(plan.check(model.architecture()).is_ok().then_some(plan));
+            }
         }
         let jobs = [Job { pair: &pair, plans: &plans }];
-        let (worst, span) = compare(&model, &jobs, Outcome::Contrast, ReuseEngine::default());
+        let (worst, span) = compare(model, &jobs, Outcome::Contrast, ReuseEngine::default());
         assert!(worst <= 1e-5 * span.max(1.0), "{name}: {worst} apart at a span of {span}");
-        families += 1;
     }
-    assert!(families >= 17, "{families} families");
+}
+
+#[test]
+fn cells_that_meet_are_added_once() {
+    let model = tiny_model(6);
+    let mut rng = Seed::new(3).rng();
+    let pairs: Vec<TokenPair> = (0..4).map(|number| random_pair(&mut rng, VOCABULARY, number)).collect();
+    let neurons =
+        |first, end| Site { part: Part::Neurons { first, end }, ..Site::at_slot(SiteKind::MlpPost, 0, "last") };
+    let zero = |sites: &[Site]| Plan {
+        receiver: Side::Factual,
+        cells: sites.iter().map(|site| (site.clone(), Intervention::Zero)).collect(),
+    };
+    let plans = [
+        zero(&[neurons(0, 9), neurons(4, 20)]),
+        zero(&[neurons(4, 20), neurons(0, 9), neurons(8, 12)]),
+        zero(&[Site::of_head(0, 1), Site::of_head(0, 2)]),
+    ];
+    let jobs: Vec<Job<'_>> = pairs.iter().map(|pair| Job { pair, plans: &plans }).collect();
+    let (worst, span) = compare(&model, &jobs, Outcome::Contrast, ReuseEngine::default());
+    assert!(span > 1e-3 && worst <= 1e-5 * span.max(1.0), "{worst} apart at a span of {span}");
 }
 
 #[test]
