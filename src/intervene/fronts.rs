@@ -129,7 +129,7 @@ mod tests {
         let mut wide = a.clone();
         wide.extend(100..150);
         let mut other = wide.clone();
-        other[80] = 1;
+        other[80] = 999;
         let fronts = Fronts::of(&[(&a, 1), (&wide, 1), (&other, 1)]);
         assert_eq!(fronts.levels, [vec![front(0, 40, &[0, 1, 2])], vec![front(40, 80, &[1, 2])]]);
         assert_eq!(fronts.starts, [40, 80, 80]);
