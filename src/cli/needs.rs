@@ -100,14 +100,12 @@ pub enum Batch {
     Fixed,
 }
 
+/// How the batch is set, and the job once the architecture is known.
+pub type Asked<'a> = (Batch, &'a dyn Fn(&Architecture) -> Result<Job>);
+
 /// Refuses a job that does not fit, and prints what it needs where `--dry-run` asks for that. `job` may refuse what the
 /// architecture does not have.
-pub fn consider(
-    model: &str,
-    load: &LoadArgs,
-    (batch, job): (Batch, &dyn Fn(&Architecture) -> Result<Job>),
-    format: Format,
-) -> Result<Next> {
+pub fn consider(model: &str, load: &LoadArgs, (batch, job): Asked<'_>, format: Format) -> Result<Next> {
     let dry = load.dry_run;
     let outline = match CheckpointRef::parse(model)? {
         CheckpointRef::Folder(folder) => Outline::read(&folder)?,
