@@ -1,11 +1,20 @@
-//! All file access of the library: bounded reads, atomic writes, append-only journals, JSONL with line numbers.
+//! All file access of the library: bounded reads, atomic writes, append-only journals, JSONL with line numbers, tables
+//! of rows as JSONL or Parquet.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+mod columns;
+mod journal;
+
+mod rows;
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use journal::Journal;
+pub use rows::{Column, ColumnKind, RowFile};
 
 /// What went wrong with a file, and what to change.
 #[derive(Debug, thiserror::Error)]
@@ -211,10 +220,19 @@ impl AtomicFile {
         Ok(Self { path: path.to_path_buf(), partial, writer: Some(BufWriter::new(file)) })
     }
 
+    /// Where the file will stand.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Adds bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
-        let written = self.writer.as_mut().map_or(Ok(()), |writer| writer.write_all(bytes));
+        let written = self.append(bytes);
         written.map_err(io("write", &self.path))
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.writer.as_mut().map_or(Ok(()), |writer| writer.write_all(bytes))
     }
 
     /// Flushes to disk and puts the file in its place.
@@ -255,16 +273,19 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError>
     write_atomic(path, text.as_bytes())
 }
 
+/// A value on a line of its own; `path` names the file that it is for.
+fn json_line<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, FileError> {
+    let mut line = serde_json::to_vec(value)
+        .map_err(|error| FileError::Malformed { path: path.to_path_buf(), message: error.to_string() })?;
+    line.push(b'\n');
+    Ok(line)
+}
+
 /// Writes one JSON value a line, atomically.
 pub fn write_jsonl<T: Serialize>(path: &Path, rows: &[T]) -> Result<(), FileError> {
-    let mut text = String::new();
-    for row in rows {
-        let line = serde_json::to_string(row)
-            .map_err(|error| FileError::Malformed { path: path.to_path_buf(), message: error.to_string() })?;
-        text.push_str(&line);
-        text.push('\n');
-    }
-    write_atomic(path, text.as_bytes())
+    let mut file = AtomicFile::create(path)?;
+    rows.iter().try_for_each(|row| file.write(&json_line(path, row)?))?;
+    file.finish()
 }
 
 /// Makes a folder and its parents.
@@ -299,52 +320,6 @@ pub fn list(path: &Path) -> Result<Vec<PathBuf>, FileError> {
     Ok(entries)
 }
 
-/// An append-only file of JSON lines that survives a kill at any byte: a half-written last line is dropped when the
-/// journal is opened again.
-pub struct Journal {
-    path: PathBuf,
-    file: File,
-}
-
-impl Journal {
-    /// Opens or makes the journal and returns the rows that are complete in it.
-    pub fn open<T: DeserializeOwned>(path: &Path) -> Result<(Self, Vec<T>), FileError> {
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            create_folder(parent)?;
-        }
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(io("open", path))?;
-        let mut rows = Vec::new();
-        let mut complete = 0u64;
-        let mut reader = BufReader::new(&file);
-        let mut line = Vec::new();
-        let mut number = 0;
-        loop {
-            line.clear();
-            let read = reader.read_until(b'\n', &mut line).map_err(io("read", path))?;
-            if read == 0 || line.last() != Some(&b'\n') {
-                break;
-            }
-            number += 1;
-            rows.push(serde_json::from_slice(&line).map_err(|error| FileError::MalformedLine {
-                path: path.to_path_buf(),
-                line: number,
-                message: error.to_string(),
-            })?);
-            complete += read as u64;
-        }
-        file.set_len(complete).map_err(io("truncate", path))?;
-        Ok((Self { path: path.to_path_buf(), file }, rows))
-    }
-
-    /// Appends one row with one write call and flushes it.
-    pub fn append<T: Serialize>(&mut self, row: &T) -> Result<(), FileError> {
-        let mut line = serde_json::to_vec(row)
-            .map_err(|error| FileError::Malformed { path: self.path.clone(), message: error.to_string() })?;
-        line.push(b'\n');
-        self.file.write_all(&line).and_then(|()| self.file.flush()).map_err(io("append to", &self.path))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -354,22 +329,6 @@ mod tests {
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("scratch folder");
         folder
-    }
-
-    #[test]
-    fn a_journal_drops_a_half_written_line() {
-        let path = scratch("journal").join("rows.jsonl");
-        let (mut journal, rows) = Journal::open::<u32>(&path).expect("new journal");
-        assert!(rows.is_empty());
-        journal.append(&1u32).expect("append");
-        journal.append(&2u32).expect("append");
-        drop(journal);
-        OpenOptions::new().append(true).open(&path).expect("open").write_all(b"3").expect("half a line");
-        let (mut journal, rows) = Journal::open::<u32>(&path).expect("reopen");
-        assert_eq!(rows, [1, 2]);
-        journal.append(&4u32).expect("append");
-        drop(journal);
-        assert_eq!(Journal::open::<u32>(&path).expect("reopen").1, [1, 2, 4]);
     }
 
     #[test]

@@ -71,12 +71,9 @@ pub struct Fit {
     pub seed: u64,
 }
 
-/// Judging again.
+/// On what a direction is judged again.
 #[derive(Debug, Args)]
-pub struct Test {
-    /// Folders of `fit`
-    #[arg(required = true, value_name = "FOLDER")]
-    pub directions: Vec<PathBuf>,
+pub struct Again {
     #[command(flatten)]
     pub model: ModelArgs,
     #[command(flatten)]
@@ -92,6 +89,16 @@ pub struct Test {
     pub seed: u64,
 }
 
+/// Judging again.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Folders of `fit`
+    #[arg(required = true, value_name = "FOLDER")]
+    pub directions: Vec<PathBuf>,
+    #[command(flatten)]
+    pub again: Again,
+}
+
 /// Removing.
 #[derive(Debug, Args)]
 pub struct Erase {
@@ -99,20 +106,9 @@ pub struct Erase {
     #[arg(value_name = "FOLDER")]
     pub direction: PathBuf,
     #[command(flatten)]
-    pub model: ModelArgs,
-    #[command(flatten)]
-    pub source: PairArgs,
-    /// Allow weights other than those of the fit
-    #[arg(long)]
-    pub other_model: bool,
+    pub again: Again,
     /// Also write a checkpoint whose weights hold the eraser: hook_attn_out or hook_mlp_out at every position, in
     /// families whose projection has a bias
     #[arg(long, value_name = "FOLDER")]
     pub write_checkpoint: Option<PathBuf>,
-    /// Also write the results (JSON)
-    #[arg(long)]
-    pub output: Option<PathBuf>,
-    /// Root of all randomness
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
 }

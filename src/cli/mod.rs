@@ -3,12 +3,16 @@
 mod args;
 mod benchmark_args;
 mod causal_args;
+mod checkpoint_args;
 mod circuit_args;
 mod direction_args;
 mod load;
+mod loop_args;
 mod needs;
 mod process;
 mod progress;
+mod stage_args;
+mod text_args;
 mod verbs;
 
 use std::process::ExitCode;

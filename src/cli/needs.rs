@@ -53,11 +53,21 @@ pub fn gradients(batch_tokens: usize, total_tokens: usize) -> Job {
 }
 
 /// One run a cell: every kind of site at every layer and position (at every head, for `z`), for so many prompts.
-pub fn patching(architecture: &Architecture, kinds: &[String], prompts: usize, tokens: usize) -> Job {
+pub fn patching(
+    architecture: &Architecture,
+    (kinds, batch_tokens): (&[String], usize),
+    prompts: usize,
+    tokens: usize,
+) -> Job {
     let cells = |kind: &String| if kind == "z" { architecture.n_heads } else { 1 };
     let cells: usize = kinds.iter().map(cells).sum::<usize>() * architecture.n_layers * tokens;
-    let batch = NaiveEngine::default().batch_tokens;
-    Job { read: batch / tokens.max(1), tokens, ..scoring(batch, cells * prompts * tokens) }
+    runs(batch_tokens, cells * prompts, tokens)
+}
+
+/// So many runs of prompts of so many tokens, each read at its end.
+pub fn runs(batch_tokens: usize, runs: usize, tokens: usize) -> Job {
+    let rows = (batch_tokens / tokens.max(1)).clamp(1, runs.max(1));
+    Job { rows, tokens, read: rows, total_tokens: runs * tokens, kind: JobKind::Score }
 }
 
 /// Training of a subspace: every start's steps over a batch of interchanges, two rows each.
@@ -77,8 +87,25 @@ pub fn tokens_of(path: &std::path::Path) -> usize {
     counterpath::base::files::size(path).map_or(0, |bytes| bytes.div_ceil(TOKEN_BYTES) as usize)
 }
 
-/// Refuses a job that does not fit, and prints what it needs where `--dry-run` asks for that.
-pub fn consider(model: &str, load: &LoadArgs, job: &dyn Fn(&Architecture) -> Job, format: Format) -> Result<Next> {
+/// How the batch of a verb is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Batch {
+    /// `--batch-tokens`.
+    Tokens,
+    /// `--batch`.
+    Rows,
+    /// `batch` and `pairs` in a recipe's `[tune]`.
+    Recipe,
+    /// Not at all.
+    Fixed,
+}
+
+/// How the batch is set, and the job once the architecture is known.
+pub type Asked<'a> = (Batch, &'a dyn Fn(&Architecture) -> Result<Job>);
+
+/// Refuses a job that does not fit, and prints what it needs where `--dry-run` asks for that. `job` may refuse what the
+/// architecture does not have.
+pub fn consider(model: &str, load: &LoadArgs, (batch, job): Asked<'_>, format: Format) -> Result<Next> {
     let dry = load.dry_run;
     let outline = match CheckpointRef::parse(model)? {
         CheckpointRef::Folder(folder) => Outline::read(&folder)?,
@@ -91,10 +118,12 @@ pub fn consider(model: &str, load: &LoadArgs, job: &dyn Fn(&Architecture) -> Job
             Outline::new(&serde_json::from_str(include_str!("../../models/embedded/config.json"))?)?
         }
     };
-    let (base, job) = (load.base_dtype, job(outline.architecture()));
+    let (base, job) = (load.base_dtype, job(outline.architecture())?);
     let needs = outline.needs(job, base);
-    if load.device == "cpu" {
-        refuse(&outline, job, base, needs)?;
+    if load.device == "cpu"
+        && let Some(reason) = available().and_then(|bytes| refusal(&outline, (job, base), batch, bytes))
+    {
+        bail!(reason);
     }
     match dry {
         true => print(model, &outline, job, base, needs, format).map(|()| Next::Stop),
@@ -102,23 +131,37 @@ pub fn consider(model: &str, load: &LoadArgs, job: &dyn Fn(&Architecture) -> Job
     }
 }
 
-fn refuse(outline: &Outline, job: Job, base: BaseType, needs: Needs) -> Result<()> {
-    let Some(available) = available() else { return Ok(()) };
+/// Why a job cannot be done in so many bytes, and what to change; none where it can.
+fn refusal(outline: &Outline, (job, base): (Job, BaseType), batch: Batch, available: u64) -> Option<String> {
+    let needs = outline.needs(job, base);
     if needs.bytes() <= available {
-        return Ok(());
+        return None;
     }
-    let (needed, free) = (size(needs.bytes()), size(available));
-    match outline.fitting(job, base, available) {
-        Some((other, rows)) => bail!(
-            "this needs about {needed} of memory ({} weights in {base}, {} for {} rows of {} tokens), and {free} are \
-             free; it fits with --base-dtype {other} and {rows} rows at a time",
-            size(needs.weights),
-            size(needs.batch),
-            job.rows,
-            job.tokens
-        ),
-        None => bail!("this needs about {needed} of memory and {free} are free; no type or batch makes it fit"),
+    let needed = format!(
+        "this needs about {} of memory ({} weights in {base}, {} for {} rows of {} tokens) and {} are free",
+        size(needs.bytes()),
+        size(needs.weights),
+        size(needs.batch),
+        job.rows,
+        job.tokens,
+        size(available)
+    );
+    let Some((other, rows)) = outline.fitting(job, base, available) else {
+        return Some(format!("{needed}; no type or batch makes it fit: take a smaller model or a larger machine"));
+    };
+    let mut changes = Vec::new();
+    if other != base {
+        changes.push(format!("--base-dtype {other}"));
     }
+    if rows != job.rows {
+        changes.push(match batch {
+            Batch::Tokens => format!("--batch-tokens {}", rows * job.tokens),
+            Batch::Rows => format!("--batch {rows}"),
+            Batch::Recipe => format!("{rows} rows a step (batch + 4 pairs + canaries of the recipe's [tune])"),
+            Batch::Fixed => format!("{rows} rows at a time, which this verb cannot be told: take a smaller model"),
+        });
+    }
+    Some(format!("{needed}; it fits with {}", changes.join(" and ")))
 }
 
 fn print(model: &str, outline: &Outline, job: Job, base: BaseType, needs: Needs, format: Format) -> Result<()> {
@@ -182,4 +225,45 @@ fn speed() -> Result<f64> {
     }
     // A pass spends about a fifth of its time beside its products.
     Ok(0.8 * (2 * m * k * n) as f64 / best.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outline() -> Outline {
+        let config = json!({
+            "model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024, "vocab_size": 50257,
+            "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5
+        });
+        Outline::new(&config).expect("GPT-2")
+    }
+
+    #[test]
+    fn a_job_that_does_not_fit_is_told_how_much_is_missing_and_the_batch_that_fits() {
+        let outline = outline();
+        let kinds = ["resid_pre".to_owned(), "z".to_owned()];
+        let job = patching(outline.architecture(), (&kinds, 1 << 16), 20, 8);
+        let of = |batch, bytes| refusal(&outline, (job, BaseType::Compute), batch, bytes);
+        let needs = outline.needs(job, BaseType::Compute);
+        assert_eq!(of(Batch::Tokens, needs.bytes()), None);
+        // Half of the batch's memory, more than narrow weights would save: its rows, and nothing else, are changed.
+        let bytes = needs.weights + needs.batch / 2 + (1 << 20);
+        let said = of(Batch::Tokens, bytes).expect("refused");
+        let begin = format!("this needs about {} of memory ({} weights", size(needs.bytes()), size(needs.weights));
+        assert!(said.starts_with(&begin) && said.contains(&format!("{} are free", size(bytes))), "{said}");
+        let (base, rows) = outline.fitting(job, BaseType::Compute, bytes).expect("fits");
+        assert_eq!(base, BaseType::Compute);
+        assert!(said.ends_with(&format!("; it fits with --batch-tokens {}", rows * 8)), "{said}");
+        // What is told is true.
+        let told = patching(outline.architecture(), (&kinds, rows * 8), 20, 8);
+        assert_eq!(refusal(&outline, (told, BaseType::Compute), Batch::Tokens, bytes), None);
+        assert!(of(Batch::Rows, bytes).expect("refused").ends_with(&format!("--batch {rows}")));
+        assert!(of(Batch::Recipe, bytes).expect("refused").contains("[tune]"));
+        // The weights alone are too large: another type, and the batch with it.
+        let said = of(Batch::Tokens, needs.weights / 2 + (20 << 20)).expect("refused");
+        assert!(said.contains("it fits with --base-dtype") && said.contains(" and --batch-tokens"), "{said}");
+        let said = of(Batch::Tokens, 1 << 20).expect("refused");
+        assert!(said.ends_with("no type or batch makes it fit: take a smaller model or a larger machine"), "{said}");
+    }
 }

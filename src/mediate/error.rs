@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::base::FileError;
-use crate::intervene::InterveneError;
+use crate::intervene::{InterveneError, TokenPair};
 use crate::model::ModelError;
 
 /// Everything that this room refuses or fails at.
@@ -35,6 +35,20 @@ pub enum MediateError {
         /// What is wrong, and what to change.
         message: String,
     },
+    /// A pair whose prompts do not stand side by side token by token, where a method needs that.
+    #[error(
+        "pair {pair:?} has {factual} and {counterfactual} tokens, and {why}: give prompts of equally many tokens, or leave the pair out"
+    )]
+    Uneven {
+        /// The pair.
+        pair: String,
+        /// Tokens of its factual prompt.
+        factual: usize,
+        /// Tokens of its counterfactual prompt.
+        counterfactual: usize,
+        /// Why they must be equally many.
+        why: String,
+    },
     /// A sweep over nothing.
     #[error("a sweep needs at least one kind of site and one direction")]
     EmptySweep,
@@ -44,9 +58,9 @@ pub enum MediateError {
         /// What is wrong, and what to change.
         message: String,
     },
-    /// An unfinished sweep of another request stands in the way.
-    #[error("{} holds an unfinished sweep of another request ({found}, this one is {asked}); remove it, or write to another file", path.display())]
-    OtherSweep {
+    /// Unfinished work of another request stands in the way.
+    #[error("{} holds the unfinished runs of another request ({found}, this one is {asked}); remove it, or write to another file", path.display())]
+    OtherRequest {
         /// The journal.
         path: PathBuf,
         /// The digest of the request that it belongs to.
@@ -67,6 +81,14 @@ pub enum MediateError {
     /// The user asked to stop; what is finished is in the journal.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl MediateError {
+    /// The refusal of a pair whose prompts do not stand side by side token by token, and why they must.
+    pub(super) fn uneven(pair: &TokenPair, why: &str) -> Self {
+        let [factual, counterfactual] = [&pair.factual, &pair.counterfactual].map(|prompt| prompt.ids.len());
+        MediateError::Uneven { pair: pair.id.clone(), factual, counterfactual, why: why.to_owned() }
+    }
 }
 
 impl From<InterveneError> for MediateError {

@@ -20,8 +20,8 @@ mod refute;
 mod sweep;
 
 pub use ablation::{
-    AblationEffect, AblationPlan, AblationRow, Change, GridSpec, Measure, NoiseSpec, ReferenceSides, SetSpec,
-    ablate_to_file, ablation_operations, ablation_table,
+    AblationEffect, AblationPlan, AblationRow, AblationTable, Change, GridSpec, Measure, NoiseSpec, ReferenceSides,
+    SetSpec, ablate_to_file, ablation_operations,
 };
 pub use aggregate::{aggregate, grids};
 pub use effects::{EffectReport, effects, odds_ratio_effect};

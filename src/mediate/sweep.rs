@@ -3,13 +3,13 @@
 //! *noise*: the factual prompt runs and receives the counterfactual's activation; *denoise*: the reverse. `base` and
 //! `source` are the plain outcomes of receiver and donor, `effect` = patched − base, raw: neither oriented nor
 //! normalised. `q`, `k`, `v`, `pattern` and `z` are patched one head at a time at all positions, other sites one position
-//! at a time. Cost: one pass
-//! a pair, site and direction, under the naive engine.
+//! at a time. Cost: one pass a pair, site and direction, under the naive engine.
 
 use serde::{Deserialize, Serialize};
 
 use super::error::MediateError;
 use crate::base::Progress;
+use crate::base::files::Column;
 use crate::intervene::{
     Job, LAST, Operations, Outcome, Plan, Positions, ReuseEngine, Side, Site, SiteKind, SweepEngine, TokenPair,
 };
@@ -137,6 +137,23 @@ pub struct SweepRow {
 }
 
 impl SweepRow {
+    /// The columns of a table of such rows: those that the rows of this grid hold.
+    pub fn columns(grid: Grid) -> Vec<Column> {
+        let mut columns = vec![
+            Column::text("id"),
+            Column::text("site"),
+            Column::integer("layer"),
+            Column::integer("position").or_null(),
+        ];
+        if grid == Grid::Landmarks {
+            columns.push(Column::text("slot").or_null());
+        }
+        columns.extend([Column::integer("head").or_null(), Column::text("direction")]);
+        columns.extend(["base", "source", "patched", "effect"].map(Column::number));
+        columns.push(Column::text("outcome"));
+        columns
+    }
+
     /// The line of one patched run.
     pub fn new(pair: &TokenPair, run: &SiteOutcome, outcome: Outcome) -> Result<Self, MediateError> {
         let (position, slot) = match &run.site.positions {

@@ -8,11 +8,12 @@ use counterpath::intervene::{
     Direction, Intervention, Job, NaiveEngine, Outcome, Plan, ReuseEngine, Side, Site, SiteKind, SweepEngine, TokenPair,
 };
 use counterpath::mediate::{
-    AblationPlan, AblationRow, Measure, MediateError, Runner, ablate_to_file, ablation_operations, ablation_table,
+    AblationPlan, AblationRow, AblationTable, Measure, MediateError, Runner, ablate_to_file, ablation_operations,
 };
 use counterpath::model::{HookPoint, LanguageModel, Readout, Record, TokenizedPrompt};
 use counterpath::stats::{Bootstrap, PatchDirection};
 
+use super::row_files::{parquet_rows, rows_as_values, without_null};
 use super::tiny::tiny_model;
 
 const PLAN: &str = r#"
@@ -82,11 +83,18 @@ fn scene(name: &str) -> Scene {
 }
 
 impl Scene {
-    fn run(&self, progress: &dyn Progress) -> Result<Vec<AblationRow>, MediateError> {
+    fn table(&self, progress: &dyn Progress, output: &str) -> Result<AblationTable, MediateError> {
         let plan = AblationPlan::load(&self.folder.join("plan.toml"))?;
         let engine = ReuseEngine::default();
         let runner = Runner { model: &self.model, engine: &engine, progress };
-        ablate_to_file(runner, &self.pairs, &plan, None, &self.folder.join("rows.jsonl"))
+        ablate_to_file(runner, &self.pairs, &plan, None, &self.folder.join(output))
+    }
+
+    fn run(&self, progress: &dyn Progress) -> Result<Vec<AblationRow>, MediateError> {
+        let table = self.table(progress, "rows.jsonl")?;
+        let rows: Vec<AblationRow> = files::read_jsonl(&self.folder.join("rows.jsonl"))?;
+        assert_eq!(table.rows(), rows.len());
+        Ok(rows)
     }
 
     fn outcome(&self, cells: Vec<(Site, Intervention)>) -> f64 {
@@ -148,7 +156,7 @@ fn the_table_subtracts_what_it_says() {
     let scene = scene("table");
     let rows = scene.run(&Silent).expect("rows");
     let bootstrap = Bootstrap { replicates: 200, level: 0.95, seed: Seed::new(1) };
-    let table = ablation_table(&rows, &scene.pairs, &bootstrap);
+    let table = scene.table(&Silent, "again.jsonl").expect("rows").effects(&scene.pairs, &bootstrap);
     assert_eq!(table.len(), 10 + 1 + 1 + 1 + 2);
     let mean = |set: &str, intervention: &str, wanted: &dyn Fn(&Measure) -> bool| {
         let of = rows.iter().filter(|row| row.set == set && row.intervention == intervention && wanted(&row.measure));
@@ -200,8 +208,26 @@ fn a_stop_loses_no_finished_pair() {
     assert_eq!(kept, 1 + 16 * 38, "the request, and of each pair 37 rows and a line behind them");
     assert_eq!(scene.run(&Silent).expect("the rest"), whole);
     assert!(!journal.exists());
-    let read: Vec<AblationRow> = files::read_jsonl(&scene.folder.join("rows.jsonl")).expect("rows");
-    assert_eq!(read, whole);
+}
+
+#[test]
+fn parquet_holds_the_rows_of_jsonl_and_survives_a_stop() {
+    let scene = scene("parquet");
+    let rows = rows_as_values(&scene.run(&Silent).expect("rows"));
+    scene.table(&Silent, "whole.parquet").expect("rows");
+    let stopped = scene.table(&StopAfter(std::sync::atomic::AtomicU64::new(16 * 39 + 8)), "stopped.parquet");
+    assert!(matches!(stopped, Err(MediateError::Interrupted)), "{stopped:?}");
+    let (whole, resumed) = (scene.folder.join("whole.parquet"), scene.folder.join("stopped.parquet"));
+    assert!(!resumed.exists(), "the file takes its place when it is whole");
+    scene.table(&Silent, "stopped.parquet").expect("the rest");
+    let read = parquet_rows(&whole);
+    // Only a single names its site.
+    assert!(read.iter().any(|row| row["site"].is_null()) && read.iter().any(|row| row["site"].is_string()));
+    assert!(without_null(read) == without_null(rows), "Parquet and JSONL hold other values");
+    assert!(std::fs::read(&whole).expect("bytes") == std::fs::read(&resumed).expect("bytes"));
+    assert!(
+        files::list(&scene.folder).expect("list").iter().all(|path| !path.display().to_string().ends_with("journal"))
+    );
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn a_circuit_is_discovered_evaluated_and_compared() {
         (&Value::Bool(false), &4.into(), &4.into())
     );
     assert_eq!(result["curves"][1]["points"].as_array().expect("points").len(), 10);
-    assert!(!folder.join("found.scores.json").exists(), "the kept scores go once the result stands");
+    assert!(!folder.join("found.json.journal").exists(), "the journal goes once the result stands");
     assert!(std::fs::read_to_string(path("c.svg")).expect("drawing").contains("logits"));
     // The same request gives the same bytes.
     let before = std::fs::read(path("found.json")).expect("result");

@@ -145,7 +145,10 @@ fn needs_are_told_and_held_against_the_machine_before_anything_loads() {
     write(&folder, "config.json", config);
     let model = folder.display().to_string();
     refused(&["inspect", "--model", &model, "--dry-run"], "no type or batch makes it fit");
-    refused(&["complete", "--model", &model, "--ids", "1,2", "--max-tokens", "4"], "of memory and");
+    refused(
+        &["complete", "--model", &model, "--ids", "1,2", "--max-tokens", "4"],
+        "are free; no type or batch makes it fit",
+    );
     let requests = write(&folder, "r.jsonl", "{\"id\":1,\"context\":\"a\",\"continuation\":\" b\"}\n");
     for arguments in [
         &["inspect"] as &[&str],

@@ -1,6 +1,5 @@
-//! Mediation on models whose pathways are known, the identities of effects, published numbers, and files of sweeps.
+//! Mediation on models whose pathways are known, the identities of effects, and published numbers.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use counterpath::base::seed::index;
@@ -9,9 +8,8 @@ use counterpath::intervene::{
     InterveneError, Job, NaiveEngine, Orientation, Outcome, Site, SiteKind, SweepEngine, TokenPair,
 };
 use counterpath::mediate::{
-    Grid, MediateError, PathwayPairs, PathwaySearch, RefuteSpec, Runner, SweepRow, SweepSpec, aggregate, effects,
-    find_pathway, grids, joint_effects, journal_path, odds_ratio_effect, random_sites, refute, sweep, sweep_kept,
-    sweep_to_file,
+    Grid, PathwayPairs, PathwaySearch, RefuteSpec, Runner, SweepRow, SweepSpec, aggregate, effects, find_pathway,
+    grids, joint_effects, odds_ratio_effect, random_sites, refute, sweep,
 };
 use counterpath::model::{LanguageModel, LoadOptions, TokenizedPrompt};
 use counterpath::stats::{Bootstrap, EffectKind, EffectScale, Item, PatchDirection, Statistic, estimate};
@@ -19,10 +17,10 @@ use counterpath::stats::{Bootstrap, EffectKind, EffectScale, Item, PatchDirectio
 use super::shared::{json, numbers, rows, shared_dir};
 use super::tiny::{planted_model, tiny_model};
 
-const BOTH: [PatchDirection; 2] = [PatchDirection::Noise, PatchDirection::Denoise];
+pub const BOTH: [PatchDirection; 2] = [PatchDirection::Noise, PatchDirection::Denoise];
 static ENGINE: NaiveEngine = NaiveEngine { batch_tokens: 4096, cache_bytes: 64 << 20 };
 
-fn runner(model: &LanguageModel) -> Runner<'_> {
+pub fn runner(model: &LanguageModel) -> Runner<'_> {
     Runner { model, engine: &ENGINE, progress: &Silent }
 }
 
@@ -62,7 +60,7 @@ fn pairs(n: usize, names: std::ops::Range<u32>, seed: u64, answers: [&[u32]; 2])
         .collect()
 }
 
-fn plain_pairs(n: usize, seed: u64) -> Vec<TokenPair> {
+pub fn plain_pairs(n: usize, seed: u64) -> Vec<TokenPair> {
     pairs(n, 15..23, seed, [&[3], &[4]])
 }
 
@@ -144,82 +142,6 @@ fn divergences_name_receiver_and_donor() {
         runs.iter().find(|run| run.site == Site::at_slot(SiteKind::ResidPost, 1, "last")).expect("the read position");
     assert!(runs.iter().all(|run| run.base.abs() < 1e-6 && run.source > 0.01));
     assert!((last.patched - last.source).abs() < 1e-5, "the whole stream that is read: {last:?}");
-}
-
-struct StopAfter(AtomicU64);
-
-impl Progress for StopAfter {
-    fn start(&self, _: &str, _: u64) {}
-    fn advance(&self, units: u64) {
-        let left = self.0.load(Ordering::Relaxed);
-        self.0.store(left.saturating_sub(units), Ordering::Relaxed);
-    }
-    fn note(&self, _: &str) {}
-    fn finish(&self) {}
-    fn cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
-    }
-}
-
-fn scratch(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("counterpath-mediate-{}-{name}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("scratch folder");
-    folder.join("effects.jsonl")
-}
-
-#[test]
-fn a_stopped_sweep_goes_on_where_it_stopped() {
-    let model = tiny_model(2);
-    let pairs = plain_pairs(40, 2);
-    let spec = SweepSpec::new(&[SiteKind::Z, SiteKind::MlpOut], Grid::EveryToken, &BOTH);
-    let whole = scratch("whole");
-    let expected = sweep_to_file(runner(&model), &pairs, &spec, None, &whole).expect("whole sweep");
-    let output = scratch("resumed");
-    let journal = journal_path(&output);
-    let stopping = StopAfter(AtomicU64::new(1000));
-    let stopped = sweep_to_file(Runner { progress: &stopping, ..runner(&model) }, &pairs, &spec, None, &output);
-    assert!(matches!(stopped, Err(MediateError::Interrupted)));
-    assert!(!output.exists());
-    let kept = std::fs::read_to_string(&journal).expect("journal");
-    assert!(kept.lines().count() > 100 && kept.contains("\"done\":\"p0\"") && !kept.contains("\"done\":\"p39\""));
-    // A pair that was cut off: its rows stand without their end, the last of them half written.
-    let row = kept.lines().nth(1).expect("a row").replace("\"p0\"", "\"p20\"");
-    std::fs::write(&journal, format!("{kept}{row}\n{}", &row[..20])).expect("a crash");
-    let other = SweepSpec { outcome: Outcome::Probability, ..spec.clone() };
-    let refused =
-        sweep_to_file(runner(&model), &pairs, &other, None, &output).expect_err("another request").to_string();
-    assert!(refused.contains("another request") && refused.contains("effects.jsonl.journal"), "{refused}");
-    let resumed = sweep_to_file(runner(&model), &pairs, &spec, None, &output).expect("resumed");
-    assert!(!journal.exists());
-    assert_eq!(resumed.len(), expected.len());
-    for (a, b) in resumed.iter().zip(&expected) {
-        assert_eq!((a.pair, &a.site, a.direction), (b.pair, &b.site, b.direction));
-        assert!((a.patched - b.patched).abs() < 1e-5);
-    }
-    let lines = |path: &PathBuf| std::fs::read_to_string(path).expect("rows").lines().count();
-    assert_eq!((lines(&output), lines(&whole)), (expected.len(), expected.len()));
-}
-
-#[test]
-fn a_kept_sweep_is_read_and_not_run_again() {
-    let model = tiny_model(2);
-    let pairs = plain_pairs(40, 2);
-    let spec = SweepSpec::new(&[SiteKind::Z, SiteKind::ResidPre], Grid::Landmarks, &BOTH);
-    let fresh = sweep(runner(&model), &pairs, &spec).expect("sweep");
-    let journal = scratch("kept");
-    let kept =
-        |progress: &dyn Progress| sweep_kept(Runner { progress, ..runner(&model) }, &pairs, &spec, None, &journal);
-    let stopped = kept(&StopAfter(AtomicU64::new(1000)));
-    assert!(matches!(stopped, Err(MediateError::Interrupted)));
-    let first = kept(&Silent).expect("goes on");
-    // Whoever stops at once would stop any pass.
-    let again = kept(&StopAfter(AtomicU64::new(0))).expect("only read");
-    assert_eq!(first, again);
-    assert_eq!(first.len(), fresh.len());
-    for (a, b) in first.iter().zip(&fresh) {
-        assert_eq!((a.pair, &a.site, a.direction), (b.pair, &b.site, b.direction));
-        assert!((a.patched - b.patched).abs() < 1e-5);
-    }
 }
 
 /// Carries plans out on activations of which one was changed, from the given call on.

@@ -3,56 +3,47 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use counterpath::base::{Progress, Seed};
-use counterpath::intervene::{Operations, ReuseEngine};
-use counterpath::mediate::{
-    AblationEffect, AblationPlan, Runner, ablate_to_file, ablation_operations, ablation_table, read_pairs,
-};
+use counterpath::mediate::{AblationEffect, AblationPlan, Runner, ablate_to_file, ablation_operations, read_pairs};
 use counterpath::stats::{Bootstrap, Estimate, PatchDirection};
 use serde_json::json;
 
-use super::super::args::Mediate;
 use super::super::load::Loaded;
+use super::super::stage_args::Mediate;
+use super::sweep::{cost_line, engine, gmacs};
 use super::{Format, print_json};
 
 /// Runs a plan on given pairs: rows into the output, the table to the terminal.
-pub fn run(args: &Mediate, plan: &Path, loaded: &Loaded, format: Format, progress: &dyn Progress) -> Result<()> {
-    let pairs = args.pairs.as_ref().context("--plan works on --pairs")?;
+pub fn run(
+    args: &Mediate,
+    (pairs, plan): (&Path, &Path),
+    loaded: &Loaded,
+    format: Format,
+    progress: &dyn Progress,
+) -> Result<()> {
     let pairs = read_pairs(pairs, loaded.model.tokenizer().ok())?;
     let plan = AblationPlan::load(plan)?;
-    let engine = ReuseEngine::default();
+    let engine = engine(args);
     let runner = Runner { model: &loaded.model, engine: &engine, progress };
     let cost = ablation_operations(&engine, &loaded.model, &pairs, &plan)?;
     let started = Instant::now();
-    let rows = ablate_to_file(runner, &pairs, &plan, loaded.adapter_digest()?.as_ref(), &args.output)?;
+    let found = ablate_to_file(runner, &pairs, &plan, loaded.adapter_digest()?.as_ref(), &args.output)?;
     let seconds = started.elapsed().as_secs_f64();
     let bootstrap = Bootstrap { replicates: 2000, level: 0.95, seed: Seed::new(args.seed).fork("ablations") };
-    let table = ablation_table(&rows, &pairs, &bootstrap);
+    let (rows, table) = (found.rows(), found.effects(&pairs, &bootstrap));
     match format {
         Format::Json => print_json(&json!({
-            "rows": rows.len(), "pairs": pairs.len(), "output": args.output, "table": table, "seconds": seconds,
+            "rows": rows, "pairs": pairs.len(), "output": args.output, "table": table, "seconds": seconds,
             "gmacs": gmacs(cost.reused), "gmacs_without_reuse": gmacs(cost.naive),
         })),
         Format::Text => {
             print!("{}", text(&table));
-            println!("{} rows of {} pairs written to {}", rows.len(), pairs.len(), args.output.display());
+            println!("{rows} rows of {} pairs written to {}", pairs.len(), args.output.display());
             println!("{}", cost_line(cost, seconds));
             Ok(())
         }
     }
-}
-
-/// Multiply–accumulates in thousands of millions.
-pub fn gmacs(operations: u64) -> f64 {
-    operations as f64 / 1e9
-}
-
-/// What a sweep costs in theory, beside the time that it took.
-pub fn cost_line(cost: Operations, seconds: f64) -> String {
-    let (reused, naive) = (gmacs(cost.reused), gmacs(cost.naive));
-    let rate = reused / seconds.max(f64::MIN_POSITIVE);
-    format!("{reused:.3} GMAC in {seconds:.2} s ({rate:.1} GMAC/s); one full pass a run would take {naive:.3} GMAC")
 }
 
 /// One line a set, intervention and direction.

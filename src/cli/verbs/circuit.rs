@@ -1,25 +1,22 @@
 //! `circuit`: discover, evaluate, compare.
 
-use std::path::{Path, PathBuf};
-
 use anyhow::{Result, bail};
 use counterpath::base::{Progress, Seed, files};
 use counterpath::intervene::path::{PathGraph, PathRunner};
 use counterpath::intervene::{Outcome, TokenPair};
 use counterpath::mediate::attribution::{AttributionSpec, Grid, Method, MetricSign};
 use counterpath::mediate::circuit::{
-    AblationKind, Areas, CircuitEvaluation, CircuitFile, CircuitReport, Contrast, DiscoverSpec, Discovery, Evaluator,
-    Evidence, FaithfulnessCurve, Ranking, Rule, compare, discover, hold_out, read_circuit, report, sensitivity,
-    write_circuit,
+    AblationKind, Areas, Contrast, DiscoverSpec, Evaluator, Evidence, KeptRuns, Ranking, Rule, circuit_request,
+    compare, discover, hold_out, read_circuit, report, sensitivity, write_circuit,
 };
-use counterpath::mediate::read_pairs;
+use counterpath::mediate::{journal_path, read_pairs};
 use counterpath::model::{LanguageModel, LoadOptions};
 use counterpath::pipeline::mediation::MediationPairs;
 use counterpath::pipeline::population::{Population, Sizes};
 use counterpath::pipeline::recipe::{EvaluateRecipe, MediateRecipe};
+use counterpath::report::circuit_svg;
 use counterpath::report::terminal::{self, Align};
-use counterpath::report::{CircuitEdge, CircuitFigure, FaithfulnessLine, circuit_svg};
-use counterpath::stats::{Bootstrap, Estimate};
+use counterpath::stats::Bootstrap;
 use serde_json::json;
 
 use super::super::args::LoadArgs;
@@ -27,11 +24,9 @@ use super::super::circuit_args::{
     AblationArg, Circuit, Compare, Discover, Evaluate, MethodArg, PairArgs, RankingArg, RuleArg, SignArg,
 };
 use super::super::load::{load, load_parts, parse_device};
-use super::super::needs::{self, Next};
+use super::super::needs::{self, Batch, Next};
+use super::circuit_text::{WIDTH, cell, figure, print_report, print_table, row_of};
 use super::{Format, print_json};
-
-/// Width of printed tables.
-const WIDTH: usize = 120;
 
 /// Does what was asked for.
 pub fn run(args: &Circuit, format: Format, progress: &dyn Progress) -> Result<()> {
@@ -46,7 +41,7 @@ pub fn run(args: &Circuit, format: Format, progress: &dyn Progress) -> Result<()
 fn fits(model: &str, load: &LoadArgs, passes: usize, format: Format) -> Result<Next> {
     let spec = AttributionSpec::new(Method::Gradient);
     let job = needs::gradients(spec.batch_tokens, passes * needs::PROMPT_TOKENS);
-    needs::consider(model, load, &|_| job, format)
+    needs::consider(model, load, (Batch::Fixed, &|_| Ok(job)), format)
 }
 
 impl PairArgs {
@@ -93,11 +88,6 @@ impl PairArgs {
     }
 }
 
-/// Where scores wait until the result stands.
-fn kept(output: &Path) -> PathBuf {
-    output.with_extension("scores.json")
-}
-
 fn run_discover(args: &Discover, format: Format, progress: &dyn Progress) -> Result<()> {
     if fits(&args.model.model, &args.model.load, 2 + usize::from(args.steps), format)? == Next::Stop {
         return Ok(());
@@ -131,7 +121,7 @@ fn run_discover(args: &Discover, format: Format, progress: &dyn Progress) -> Res
     let evidence = args.pairs.evidence();
     let spec = DiscoverSpec { attribution, ranking, rule, evidence, confirm: args.confirm, sample: args.sample };
     let adapter = loaded.adapter_digest()?;
-    let keep = kept(&args.output);
+    let keep = journal_path(&args.output);
     let (found, file) = discover((&loaded.model, adapter.as_ref()), [&discovery, &evaluation], &spec, &keep, progress)?;
     write_circuit(&args.circuit, &file)?;
     files::write_json(&args.output, &found)?;
@@ -169,91 +159,6 @@ fn run_discover(args: &Discover, format: Format, progress: &dyn Progress) -> Res
     Ok(())
 }
 
-/// Edges that a drawing shows at most.
-const DRAWN: usize = 200;
-
-fn figure(found: &Discovery, file: &CircuitFile) -> CircuitFigure {
-    let graph = file.scores.graph;
-    let mut edges: Vec<CircuitEdge> = Vec::new();
-    for edge in file.circuit.edges() {
-        let name = graph.receiver_name(edge.receiver);
-        let input = name.split_once('<').map_or(String::new(), |(_, part)| part.trim_end_matches('>').to_owned());
-        let (from, effect) = (edge.sender.to_string(), file.scores.get(edge));
-        let mut readers: Vec<String> = graph.owners(edge.receiver).iter().map(ToString::to_string).collect();
-        // Of the heads that share keys and values, those that are part of the circuit.
-        let live = file.circuit.senders();
-        let parts = graph.owners(edge.receiver).into_iter().filter(|owner| live.contains(owner));
-        let living: Vec<String> = parts.map(|owner| owner.to_string()).collect();
-        if !living.is_empty() {
-            readers = living;
-        }
-        if readers.is_empty() {
-            readers.push(name);
-        }
-        edges.extend(readers.into_iter().map(|to| CircuitEdge {
-            from: from.clone(),
-            to,
-            input: input.clone(),
-            effect,
-        }));
-    }
-    edges.sort_by(|a, b| b.effect.abs().total_cmp(&a.effect.abs()));
-    edges.truncate(DRAWN);
-    let line = |curve: &FaithfulnessCurve, label: &str| FaithfulnessLine {
-        label: label.to_owned(),
-        points: curve.points.iter().filter_map(|point| Some((point.fraction, point.faithfulness.value?))).collect(),
-    };
-    let labels = ["by signed score", "by absolute score"];
-    let title = format!("{} of {} edges, {}", found.realised, found.decoder_edges, found.attribution.method.name());
-    let lines = found.curves.iter().zip(labels).map(|(curve, label)| line(curve, label));
-    CircuitFigure { title, edges, lines: lines.collect() }
-}
-
-fn print_report(report: &CircuitReport) {
-    print_table(&[row_of("", &report.evaluation)]);
-    for estimate in [&report.evaluation.faithfulness, &report.evaluation.complement_faithfulness] {
-        if let Some(reason) = &estimate.undefined {
-            println!("! {reason}");
-        }
-    }
-    if let Some(judgement) = &report.judgement {
-        println!("more faithful than random circuits of its size: p = {:.4}", judgement.random.p_value);
-        for test in &judgement.tests {
-            let verdict = if test.passed { "passed" } else { "failed" };
-            println!("{}: {verdict}, p = {:.4} ({})", test.name, test.p_value, test.null);
-        }
-        let edges = judgement.superfluous.join(", ");
-        let edges = if edges.is_empty() { "none".to_owned() } else { edges };
-        println!("minimality: superfluous among {} tested: {edges}", judgement.minimality.len());
-    }
-}
-
-/// A row of the table: a name, mean metrics, and shares with their intervals.
-fn row_of(name: &str, of: &CircuitEvaluation) -> Vec<String> {
-    let mean = |estimate: &Estimate| estimate.value.map_or("-".to_owned(), |value| format!("{value:.3}"));
-    let mut row = vec![format!("{name}{}", of.ablation), of.edges.to_string()];
-    row.extend([&of.whole, &of.empty, &of.circuit, &of.complement].map(mean));
-    row.extend([&of.faithfulness, &of.complement_faithfulness].map(cell));
-    row
-}
-
-/// An estimate as text.
-fn cell(estimate: &Estimate) -> String {
-    match (estimate.value, estimate.interval) {
-        (Some(value), Some(found)) => format!("{value:.3} [{:.3}, {:.3}]", found.low, found.high),
-        (Some(value), None) => format!("{value:.3}"),
-        (None, _) => "undefined".to_owned(),
-    }
-}
-
-/// Metrics in nats (M the model, C the circuit, 0 the empty circuit), and the shares of the total effect.
-fn print_table(rows: &[Vec<String>]) {
-    let numbers = ["edges", "m(M)", "m(0)", "m(C)", "m(M-C)", "f(C)", "f(M-C)"];
-    let heads: Vec<_> =
-        [("ablation", Align::Left)].into_iter().chain(numbers.map(|name| (name, Align::Right))).collect();
-    print!("{}", terminal::table(&heads, rows, WIDTH));
-}
-
 fn run_evaluate(args: &Evaluate, format: Format, progress: &dyn Progress) -> Result<()> {
     let passes = 4 + 2 * (args.pairs.random + args.pairs.minimality);
     if fits(&args.model.model, &args.model.load, passes, format)? == Next::Stop {
@@ -265,19 +170,26 @@ fn run_evaluate(args: &Evaluate, format: Format, progress: &dyn Progress) -> Res
     let [pairs, held_out] = args.pairs.read(&loaded.model)?;
     let pairs = if held_out.is_empty() { pairs } else { held_out };
     let evidence = args.pairs.evidence();
+    evidence.ablation.check(&[&pairs])?;
     let means = evidence.ablation.means(&loaded.model, &pairs)?;
     let how = (evidence.ablation.with(means.as_ref()), Outcome::Contrast, args.pairs.sign());
+    let adapter = loaded.adapter_digest()?;
+    let what = format!("evaluate {:?} {:?}", evidence.ablation, file.circuit.edges().collect::<Vec<_>>());
+    let request = circuit_request(&[(&loaded.model, adapter.as_ref())], &[&pairs], &what);
+    let kept = KeptRuns::open(&journal_path(&args.output), &request)?;
+    let keep = (&kept, adapter.as_ref());
     progress.start("circuit", 0);
-    let evaluator = Evaluator::new(&runner, &pairs, how, progress)?;
+    let evaluator = Evaluator::keeping(&runner, &pairs, how, progress, keep)?;
     let found = report(&evaluator, &file, &evidence)?;
     let spec = AttributionSpec { sign: args.pairs.sign(), ..AttributionSpec::new(Method::Gradient) };
     let others = match args.sensitivity {
-        true => sensitivity(&runner, (&file.circuit, &pairs), &spec, &evidence.bootstrap, progress)?,
+        true => sensitivity(&runner, (&file.circuit, &pairs), &spec, &evidence.bootstrap, progress, keep)?,
         false => Vec::new(),
     };
     progress.finish();
     let result = json!({"report": found, "sensitivity": others});
     files::write_json(&args.output, &result)?;
+    files::remove(kept.path())?;
     if format == Format::Json {
         return print_json(&result);
     }
@@ -306,24 +218,34 @@ fn run_compare(args: &Compare, format: Format, progress: &dyn Progress) -> Resul
     let [first, second] = &runners;
     let file = read_circuit(&args.circuit, first.graph())?;
     if second.graph() != first.graph() {
-        bail!("{against} has another architecture than {}: one circuit cannot run on both", before.source);
+        bail!(
+            "{against} has another architecture than {}: one circuit cannot run on both; give two checkpoints of one architecture",
+            before.source
+        );
     }
     let [pairs, held_out] = args.pairs.read(&before.model)?;
     let pairs = if held_out.is_empty() { pairs } else { held_out };
     let evidence = args.pairs.evidence();
+    evidence.ablation.check(&[&pairs])?;
     let means = [&before.model, &after.model].map(|model| evidence.ablation.means(model, &pairs));
     let [means_before, means_after] = means;
     let (means_before, means_after) = (means_before?, means_after?);
     let how = |means| (evidence.ablation.with(means), Outcome::Contrast, args.pairs.sign());
+    let adapters = [before.adapter_digest()?, after.adapter_digest()?];
+    let [adapter_before, adapter_after] = adapters.each_ref().map(Option::as_ref);
+    let subjects = [(&before.model, adapter_before), (&after.model, adapter_after)];
+    let what = format!("compare {:?} {:?}", evidence.ablation, file.circuit.edges().collect::<Vec<_>>());
+    let kept = KeptRuns::open(&journal_path(&args.output), &circuit_request(&subjects, &[&pairs], &what))?;
     progress.start("circuit", 0);
     let evaluators = [
-        Evaluator::new(first, &pairs, how(means_before.as_ref()), progress)?,
-        Evaluator::new(second, &pairs, how(means_after.as_ref()), progress)?,
+        Evaluator::keeping(first, &pairs, how(means_before.as_ref()), progress, (&kept, adapter_before))?,
+        Evaluator::keeping(second, &pairs, how(means_after.as_ref()), progress, (&kept, adapter_after))?,
     ];
     let [one, other] = &evaluators;
     let found = compare([one, other], &file.circuit, &evidence.bootstrap)?;
     progress.finish();
     files::write_json(&args.output, &found)?;
+    files::remove(kept.path())?;
     if format == Format::Json {
         return print_json(&found);
     }

@@ -5,7 +5,7 @@ use counterpath::base::{Seed, files};
 use counterpath::compare::{CompareSettings, compare};
 use counterpath::record::RunRecord;
 
-use super::super::args::Compare;
+use super::super::loop_args::Compare;
 use super::{Format, print_json};
 
 /// Compares and prints.

@@ -13,9 +13,9 @@ use counterpath::model::{LanguageModel, NoHooks};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::args::Complete;
 use super::super::load::load;
-use super::super::needs::{Next, consider};
+use super::super::needs::{Batch, Next, consider};
+use super::super::text_args::Complete;
 use super::Format;
 
 /// One line of a prompt file.
@@ -37,7 +37,7 @@ struct Prompt {
 pub fn run(args: &Complete, format: Format, progress: &dyn Progress) -> Result<()> {
     let options = options(args)?;
     let lines = lines(args)?;
-    if consider(&args.model.model, &args.model.load, &|_| job(args, &lines), format)? == Next::Stop {
+    if consider(&args.model.model, &args.model.load, (Batch::Rows, &|_| Ok(job(args, &lines))), format)? == Next::Stop {
         return Ok(());
     }
     let model = load(&args.model, progress)?.model;

@@ -9,7 +9,7 @@ use counterpath::model::hub;
 use counterpath::model::reference::CheckpointRef;
 use serde_json::json;
 
-use super::super::args::{Convert, StoredType};
+use super::super::checkpoint_args::{Convert, StoredType};
 use super::super::load::hub_options;
 use super::{Format, print_json};
 

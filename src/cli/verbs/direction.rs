@@ -20,7 +20,7 @@ use serde_json::json;
 
 use super::super::direction_args::{Direction, Erase, Fit, PairArgs, Test, What};
 use super::super::load::{Loaded, hub_options, load};
-use super::super::needs::{self, Next};
+use super::super::needs::{self, Batch, Next};
 use super::direction_text as text;
 use super::{Format, print_json};
 
@@ -47,7 +47,7 @@ fn judging(seed: u64) -> JudgeSpec {
 fn run_fit(args: &Fit, format: Format, progress: &dyn Progress) -> Result<()> {
     let das = DasSpec { steps: args.steps, ..DasSpec::new(args.rank.unwrap_or(1), Seed::new(args.seed).fork("das")) };
     let job = needs::subspace(&das);
-    if needs::consider(&args.model.model, &args.model.load, &|_| job, format)? == Next::Stop {
+    if needs::consider(&args.model.model, &args.model.load, (Batch::Fixed, &|_| Ok(job)), format)? == Next::Stop {
         return Ok(());
     }
     let loaded = load(&args.model, progress)?;
@@ -76,16 +76,22 @@ fn run_fit(args: &Fit, format: Format, progress: &dyn Progress) -> Result<()> {
     }
 }
 
-fn run_test(args: &Test, format: Format, progress: &dyn Progress) -> Result<()> {
-    let opened = args.directions.iter().map(|folder| Card::load(folder)).collect::<Result<Vec<_>, _>>()?;
-    if needs::consider(&args.model.model, &args.model.load, &|_| needs::judging(RANDOM_DRAWS), format)? == Next::Stop {
+fn run_test(Test { directions, again: args }: &Test, format: Format, progress: &dyn Progress) -> Result<()> {
+    let opened = directions.iter().map(|folder| Card::load(folder)).collect::<Result<Vec<_>, _>>()?;
+    if needs::consider(
+        &args.model.model,
+        &args.model.load,
+        (Batch::Fixed, &|_| Ok(needs::judging(RANDOM_DRAWS))),
+        format,
+    )? == Next::Stop
+    {
         return Ok(());
     }
     let loaded = load(&args.model, progress)?;
     let pairs = Pairs::open(&args.source, &loaded, 0, args.seed)?;
     let spec = judging(args.seed);
     let (mut results, mut named): (Vec<(String, HeldOut, usize)>, Vec<Named>) = (Vec::new(), Vec::new());
-    for ((card, direction), folder) in opened.into_iter().zip(&args.directions) {
+    for ((card, direction), folder) in opened.into_iter().zip(directions) {
         let (material, left_out) = unseen(&card, &direction, &loaded, args.other_model, &pairs)?;
         let held_out = test(&loaded.model, &direction, &material, &spec, progress)
             .with_context(|| format!("{}", folder.display()))?;
@@ -117,19 +123,22 @@ fn run_test(args: &Test, format: Format, progress: &dyn Progress) -> Result<()> 
     Ok(())
 }
 
-fn run_erase(args: &Erase, format: Format, progress: &dyn Progress) -> Result<()> {
-    let (card, direction) = Card::load(&args.direction)?;
-    if needs::consider(&args.model.model, &args.model.load, &|_| needs::judging(0), format)? == Next::Stop {
+fn run_erase(erased: &Erase, format: Format, progress: &dyn Progress) -> Result<()> {
+    let args = &erased.again;
+    let (card, direction) = Card::load(&erased.direction)?;
+    if needs::consider(&args.model.model, &args.model.load, (Batch::Fixed, &|_| Ok(needs::judging(0))), format)?
+        == Next::Stop
+    {
         return Ok(());
     }
-    if args.write_checkpoint.is_some() && args.model.load.adapter.is_some() {
+    if erased.write_checkpoint.is_some() && args.model.load.adapter.is_some() {
         bail!("--write-checkpoint writes the base's weights: merge the adapter first with `counterpath convert`");
     }
     let loaded = load(&args.model, progress)?;
     let pairs = Pairs::open(&args.source, &loaded, 0, args.seed)?;
     let (material, left_out) = unseen(&card, &direction, &loaded, args.other_model, &pairs)?;
     let erasure = erase(&loaded.model, &direction, &material, &judging(args.seed).bootstrap, progress)?;
-    let folded = match &args.write_checkpoint {
+    let folded = match &erased.write_checkpoint {
         None => None,
         Some(folder) => {
             let folded = fold(&loaded.model, &direction, &material.pairs)?;
@@ -138,7 +147,7 @@ fn run_erase(args: &Erase, format: Format, progress: &dyn Progress) -> Result<()
         }
     };
     let json = json!({
-        "direction": args.direction, "site": direction.site, "method": direction.method,
+        "direction": erased.direction, "site": direction.site, "method": direction.method,
         "model_digest": loaded.base.digest(), "adapter": loaded.adapter_digest()?, "population": pairs.name,
         "population_digest": pairs.digest, "pairs": material.pairs.len(),
         "pairs_seen_by_the_fit_and_left_out": left_out, "erasure": erasure, "folded": folded, "seed": args.seed,
@@ -153,7 +162,7 @@ fn run_erase(args: &Erase, format: Format, progress: &dyn Progress) -> Result<()
     if let Some(others) = others {
         print!("{}", text::erased("other variables", others));
     }
-    if let Some(folder) = &args.write_checkpoint {
+    if let Some(folder) = &erased.write_checkpoint {
         println!("checkpoint: {}", folder.display());
     }
     Ok(())

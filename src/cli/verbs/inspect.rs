@@ -13,9 +13,9 @@ use counterpath::model::{HookPoint, LanguageModel, Readout, Record, Special};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
-use super::super::args::Inspect;
+use super::super::checkpoint_args::Inspect;
 use super::super::load::{Loaded, load};
-use super::super::needs::{self, Next};
+use super::super::needs::{self, Batch, Next};
 use super::{Format, print_json};
 
 /// Describes the model, or writes its activations.
@@ -29,7 +29,7 @@ pub fn run(args: &Inspect, format: Format, progress: &dyn Progress) -> Result<()
             bail!("--output and --hook need a prompt: add --ids 1,5,9, --text \"…\" or --chat messages.json");
         }
         let job = needs::scoring(1024, 1024);
-        if needs::consider(&args.model.model, &args.model.load, &|_| job, format)? == Next::Stop {
+        if needs::consider(&args.model.model, &args.model.load, (Batch::Fixed, &|_| Ok(job)), format)? == Next::Stop {
             return Ok(());
         }
         return describe(&load(&args.model, progress)?, format);
@@ -39,7 +39,7 @@ pub fn run(args: &Inspect, format: Format, progress: &dyn Progress) -> Result<()
     };
     let tokens = args.text.as_ref().map_or(args.ids.len(), |text| text.len().div_ceil(4));
     let job = Job { rows: 1, tokens, read: tokens, total_tokens: tokens, kind: JobKind::Score };
-    if needs::consider(&args.model.model, &args.model.load, &|_| job, format)? == Next::Stop {
+    if needs::consider(&args.model.model, &args.model.load, (Batch::Fixed, &|_| Ok(job)), format)? == Next::Stop {
         return Ok(());
     }
     let Loaded { model, .. } = load(&args.model, progress)?;

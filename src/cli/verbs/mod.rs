@@ -3,6 +3,7 @@
 mod ablate;
 mod benchmark;
 mod circuit;
+mod circuit_text;
 mod compare;
 mod complete;
 mod convert;
@@ -15,6 +16,7 @@ mod inspect;
 mod report;
 mod run;
 mod score;
+mod sweep;
 mod table;
 mod transport;
 mod work;

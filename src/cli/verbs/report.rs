@@ -5,7 +5,7 @@ use counterpath::base::files;
 use counterpath::report::{ReportData, html, markdown};
 use serde_json::json;
 
-use super::super::args::Report;
+use super::super::loop_args::Report;
 use super::{Format, print_json};
 
 /// Writes HTML and Markdown.

@@ -11,9 +11,10 @@ use counterpath::pipeline::{RunFiles, RunRequest, run as run_loop};
 use counterpath::report::terminal;
 use serde_json::json;
 
-use super::super::args::{ChatArgs, LoadArgs, Quickstart, Run};
+use super::super::args::{ChatArgs, LoadArgs};
 use super::super::load::{load_parts, parse_device};
-use super::super::needs::{self, Next};
+use super::super::loop_args::{Quickstart, Run};
+use super::super::needs::{self, Batch, Next};
 use super::{Format, print_json};
 
 /// The loop on the embedded model.
@@ -86,7 +87,7 @@ impl Job<'_> {
             chat: self.chat.clone(),
         };
         let job = needs::training(&self.recipe.tune, self.recipe.tune.arms.len() * self.seeds);
-        if needs::consider(&self.recipe.model, &load, &|_| job, format)? == Next::Stop {
+        if needs::consider(&self.recipe.model, &load, (Batch::Recipe, &|_| Ok(job)), format)? == Next::Stop {
             return Ok(());
         }
         let options = LoadOptions { device: parse_device(self.device)?, ..LoadOptions::default() };

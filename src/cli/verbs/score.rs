@@ -9,15 +9,15 @@ use counterpath::trust::requests::score_file;
 use counterpath::trust::{Checkpoint, Scorer};
 use serde_json::json;
 
-use super::super::args::Score;
 use super::super::load::load;
-use super::super::needs::{self, Next};
+use super::super::needs::{self, Batch, Next};
+use super::super::text_args::Score;
 use super::{Format, print_json};
 
 /// Answers a request file.
 pub fn run(args: &Score, format: Format, progress: &dyn Progress) -> Result<()> {
     let job = needs::scoring(args.batch_tokens, needs::tokens_of(&args.requests));
-    if needs::consider(&args.model.model, &args.model.load, &|_| job, format)? == Next::Stop {
+    if needs::consider(&args.model.model, &args.model.load, (Batch::Tokens, &|_| Ok(job)), format)? == Next::Stop {
         return Ok(());
     }
     let loaded = load(&args.model, progress)?;

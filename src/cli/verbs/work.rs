@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use counterpath::base::files::RowFile;
 use counterpath::base::{Progress, Seed, files};
-use counterpath::intervene::{ReuseEngine, Site};
-use counterpath::mediate::{Grid, Runner, SweepSpec, read_pairs, sweep_operations, sweep_to_file};
-use counterpath::pipeline::mediation::{MediationPairs, Mediator, parse_kinds};
+use counterpath::intervene::Site;
+use counterpath::pipeline::mediation::{MediationPairs, Mediator};
 use counterpath::pipeline::population::{Population, Sizes};
 use counterpath::pipeline::recipe::{EvaluateRecipe, MediateRecipe, Recipe, TuneRecipe};
 use counterpath::pipeline::scoring::{Scorer, Subject};
@@ -18,13 +17,11 @@ use counterpath::record::{AdapterIdentity, RunRecord};
 use counterpath::report::terminal;
 use counterpath::scenario::eval_set::EvalSet;
 use counterpath::scenario::{Scenario, canaries};
-use counterpath::stats::PatchDirection;
 use serde_json::json;
 
-use super::super::args::{DirectionArg, Evaluate, Generate, Mediate, Tune};
 use super::super::load::{Loaded, load};
-use super::super::needs::{self, Next};
-use super::ablate::{cost_line, gmacs};
+use super::super::needs::{self, Batch, Next};
+use super::super::stage_args::{DirectionArg, Evaluate, Generate, Mediate, Tune};
 use super::{Format, print_json};
 
 /// Width of printed tables.
@@ -97,11 +94,15 @@ fn pathways_of(record: &RunRecord) -> Result<BTreeMap<String, Vec<Site>>> {
     record.pathways.iter().map(|pathway| Ok((pathway.population.clone(), sites(&pathway.sites)?))).collect()
 }
 
-fn mediator<'a>(recipe: &'a MediateRecipe, seed: u64, progress: &'a dyn Progress) -> Mediator<'a> {
+fn mediator<'a>(
+    recipe: &'a MediateRecipe,
+    (seed, batch_tokens): (u64, usize),
+    progress: &'a dyn Progress,
+) -> Mediator<'a> {
     let evaluate = EvaluateRecipe::default();
     let seed = Seed::new(seed);
     let scorer = Scorer { sets: &[], canaries: &[], recipe: &evaluate, seed, progress };
-    Mediator { recipe, bootstrap: scorer.bootstrap(), seed, batch_tokens: evaluate.batch_tokens, progress }
+    Mediator { recipe, bootstrap: scorer.bootstrap(), seed, batch_tokens, progress }
 }
 
 /// Where the patched runs of an eval set are kept until the record stands.
@@ -120,7 +121,7 @@ pub fn evaluate(args: &Evaluate, format: Format, progress: &dyn Progress) -> Res
     let sets = open_sets(&args.eval_sets, sizes(mediate.pairs), args.seed)?;
     let prompts: usize = sets.iter().map(|set| set.items.len() + 2 * set.pairs.len()).sum();
     let job = needs::scoring(recipe.batch_tokens, prompts * needs::PROMPT_TOKENS);
-    if needs::consider(&args.model.model, &args.model.load, &|_| job, format)? == Next::Stop {
+    if needs::consider(&args.model.model, &args.model.load, (Batch::Fixed, &|_| Ok(job)), format)? == Next::Stop {
         return Ok(());
     }
     let loaded = load(&args.model, progress)?;
@@ -135,7 +136,8 @@ pub fn evaluate(args: &Evaluate, format: Format, progress: &dyn Progress) -> Res
                 pathways.get(&set.id).with_context(|| format!("{} has no pathway of {}", path.display(), set.id))?;
             let pairs = MediationPairs::of(set, &loaded.model)?;
             let journal = sites_journal(&args.output, set);
-            let again = mediator(&mediate, args.seed, progress).remeasure(subject, &pairs, sites, &journal)?;
+            let again = mediator(&mediate, (args.seed, recipe.batch_tokens), progress)
+                .remeasure(subject, &pairs, sites, &journal)?;
             journals.push(journal);
             evidence.push(again.evidence(&set.id));
             record.pathways.push(again.pathway().clone());
@@ -165,53 +167,23 @@ fn print_record(record: &RunRecord, output: &Path, table: String, format: Format
 
 /// Patches: every site of given pairs into rows, or the pathway of eval sets into a record.
 pub fn mediate(args: &Mediate, format: Format, progress: &dyn Progress) -> Result<()> {
-    let both = 1 + usize::from(args.direction == DirectionArg::Both);
-    let prompts = match &args.pairs {
-        Some(path) => files::read_text(path)?.lines().filter(|line| !line.trim().is_empty()).count(),
-        None => args.eval_sets.len() * MediateRecipe::default().pairs,
-    };
-    let tokens = args.pairs.as_ref().map_or(needs::PROMPT_TOKENS, |path| needs::tokens_of(path) / (2 * prompts.max(1)));
-    let job = |architecture: &_| needs::patching(architecture, &args.sites, both * prompts, tokens.max(1));
-    if needs::consider(&args.model.model, &args.model.load, &job, format)? == Next::Stop {
+    if super::sweep::consider(args, format)? == Next::Stop {
         return Ok(());
     }
     let loaded = load(&args.model, progress)?;
-    if let Some(plan) = &args.plan {
-        return super::ablate::run(args, plan, &loaded, format, progress);
-    }
-    let directions = match args.direction {
-        DirectionArg::Noise => vec![PatchDirection::Noise],
-        DirectionArg::Denoise => vec![PatchDirection::Denoise],
-        DirectionArg::Both => vec![PatchDirection::Noise, PatchDirection::Denoise],
-    };
-    let Some(pairs) = &args.pairs else {
-        return find_pathways(args, &loaded, format, progress);
-    };
-    let pairs = read_pairs(pairs, loaded.model.tokenizer().ok())?;
-    let engine = ReuseEngine::default();
-    let runner = Runner { model: &loaded.model, engine: &engine, progress };
-    let spec = SweepSpec::new(&parse_kinds(&args.sites)?, Grid::EveryToken, &directions);
-    let adapter = loaded.adapter_digest()?;
-    let cost = sweep_operations(&engine, &loaded.model, &pairs, &spec)?;
-    let started = Instant::now();
-    let rows = sweep_to_file(runner, &pairs, &spec, adapter.as_ref(), &args.output)?.len();
-    let seconds = started.elapsed().as_secs_f64();
-    match format {
-        Format::Json => print_json(&json!({
-            "rows": rows, "pairs": pairs.len(), "output": args.output, "seconds": seconds, "gmacs": gmacs(cost.reused),
-            "gmacs_without_reuse": gmacs(cost.naive),
-        })),
-        Format::Text => {
-            println!("{rows} rows of {} pairs written to {}", pairs.len(), args.output.display());
-            println!("{}", cost_line(cost, seconds));
-            Ok(())
-        }
+    match (&args.pairs, &args.plan) {
+        (None, _) => find_pathways(args, &loaded, format, progress),
+        (Some(pairs), None) => super::sweep::run(args, pairs, &loaded, format, progress),
+        (Some(pairs), Some(plan)) => super::ablate::run(args, (pairs, plan), &loaded, format, progress),
     }
 }
 
 fn find_pathways(args: &Mediate, loaded: &Loaded, format: Format, progress: &dyn Progress) -> Result<()> {
     if args.direction != DirectionArg::Both {
         bail!("--direction chooses the rows of --pairs; a pathway is always judged in both directions");
+    }
+    if RowFile::is_parquet(&args.output) {
+        bail!("--output {} is to hold a record, which is JSON: give a name that ends in .json", args.output.display());
     }
     let mut recipe = MediateRecipe { sites: args.sites.clone(), ..MediateRecipe::default() };
     recipe.pathway.retain(|kind| recipe.sites.contains(kind));
@@ -226,7 +198,7 @@ fn find_pathways(args: &Mediate, loaded: &Loaded, format: Format, progress: &dyn
     for set in &sets {
         let pairs = MediationPairs::of(set, &loaded.model)?;
         let journal = sites_journal(&args.output, set);
-        mediated.push(mediator(&recipe, args.seed, progress).mediate(subject, &pairs, &journal)?);
+        mediated.push(mediator(&recipe, (args.seed, args.batch_tokens), progress).mediate(subject, &pairs, &journal)?);
         journals.push(journal);
     }
     records::add_mediation(&mut record, &mediated);
@@ -251,7 +223,7 @@ pub fn tune(args: &Tune, format: Format, progress: &dyn Progress) -> Result<()> 
     };
     recipe.arms = vec![args.arm.clone()];
     let job = needs::training(&recipe, 1);
-    if needs::consider(&args.model.model, &args.model.load, &|_| job, format)? == Next::Stop {
+    if needs::consider(&args.model.model, &args.model.load, (Batch::Recipe, &|_| Ok(job)), format)? == Next::Stop {
         return Ok(());
     }
     let loaded = load(&args.model, progress)?;

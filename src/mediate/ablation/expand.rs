@@ -7,7 +7,8 @@ use super::spec::{AblationPlan, Change, ReferenceSides, SetSpec};
 use crate::base::Seed;
 use crate::base::seed::shuffle;
 use crate::intervene::{
-    Alignment, CHANGED, Intervention, NamedPrompt, Plan, Reference, Side, Site, SiteKind, TokenPair, subject_deviation,
+    Alignment, CHANGED, Intervention, NamedPrompt, Part, Plan, Positions, Reference, Side, Site, SiteKind, TokenPair,
+    subject_deviation,
 };
 use crate::mediate::error::MediateError;
 use crate::mediate::sweep::receiver;
@@ -37,6 +38,10 @@ impl<'a> Shared<'a> {
     /// Resolves a plan and measures what its noise needs.
     pub fn new(plan: &'a AblationPlan, pairs: &'a [TokenPair], model: &LanguageModel) -> Result<Self, MediateError> {
         let sets = plan.resolve(model.architecture())?;
+        for pair in pairs {
+            plan.outcome.resolve(pair)?;
+            sets.iter().try_for_each(|set| check_places(set, pair))?;
+        }
         let asks = |wanted: &dyn Fn(&Change) -> bool| sets.iter().flat_map(|set| &set.interventions).any(wanted);
         let reference = match asks(&|change| matches!(change, Change::Mean | Change::PositionalMean)) {
             true => Some(reference(pairs, plan.reference)?),
@@ -125,6 +130,33 @@ impl<'a> Shared<'a> {
     }
 }
 
+/// Refuses a place that a pair lacks, before anything runs.
+fn check_places(set: &SetSpec, pair: &TokenPair) -> Result<(), MediateError> {
+    for site in &set.sites {
+        let sources = match &site.part {
+            Part::From(sources) => Some(sources),
+            _ => None,
+        };
+        for positions in [Some(&site.positions), sources].into_iter().flatten() {
+            let reason = match positions {
+                Positions::Index(index) if *index >= pair.factual.ids.len() => format!(
+                    "its factual prompt has {} tokens, at positions 0 to {}; name one of them, or a slot",
+                    pair.factual.ids.len(),
+                    pair.factual.ids.len().saturating_sub(1)
+                ),
+                Positions::Slot(slot) if pair.landmark(slot).is_none() => format!(
+                    "it has no slot {slot:?} on both sides, but {}; name one of those, or give both prompts the slot",
+                    pair.landmarks().join(", ")
+                ),
+                _ => continue,
+            };
+            let message = format!("set {:?} has {site}, which pair {:?} has not: {reason}", set.name, pair.id);
+            return Err(MediateError::Plan { message });
+        }
+    }
+    Ok(())
+}
+
 fn reference(pairs: &[TokenPair], sides: ReferenceSides) -> Result<Reference, MediateError> {
     let (name, sides): (&str, &[Side]) = match sides {
         ReferenceSides::Both => ("both sides of all pairs", &[Side::Factual, Side::Counterfactual]),
@@ -166,7 +198,7 @@ fn changed(pair: &TokenPair, side: Side) -> Vec<u32> {
 fn held(set: &SetSpec, architecture: &Architecture) -> Result<Vec<Site>, MediateError> {
     let writes =
         |site: &Site| matches!(site.kind, SiteKind::Z | SiteKind::AttnOut | SiteKind::MlpPost | SiteKind::MlpOut);
-    if let Some(site) = set.sites.iter().find(|site| !writes(site) || site.part != crate::intervene::Part::All) {
+    if let Some(site) = set.sites.iter().find(|site| !writes(site) || site.part != Part::All) {
         let message = format!(
             "set {:?}: {site} has no direct effect; it is that of whole z, attn_out, mlp_post and mlp_out",
             set.name

@@ -14,4 +14,4 @@ mod table;
 
 pub use rows::{AblationRow, Measure, ablate_to_file, ablation_operations};
 pub use spec::{AblationPlan, Change, GridSpec, NoiseSpec, ReferenceSides, SetSpec};
-pub use table::{AblationEffect, ablation_table};
+pub use table::{AblationEffect, AblationTable};

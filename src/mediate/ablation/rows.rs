@@ -1,22 +1,21 @@
 //! Runs of an ablation plan, written as they are finished.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::expand::{Cell, Shared};
 use super::spec::AblationPlan;
-use crate::base::{Digest, files};
+use super::table::AblationTable;
+use crate::base::Digest;
+use crate::base::files::Column;
 use crate::intervene::{Job, LAST, Operations, Outcome, Plan, ReuseEngine, Site, SiteKind, TokenPair};
 use crate::mediate::error::MediateError;
-use crate::mediate::journal::{self, journal_path};
+use crate::mediate::journal::{self, PAIRS_AT_ONCE, Started, journal_path};
 use crate::mediate::sweep::{Runner, receiver};
 use crate::model::{Architecture, LanguageModel};
 use crate::stats::PatchDirection;
-
-/// Pairs whose rows are computed and kept together.
-const PAIRS_AT_ONCE: usize = 16;
 
 /// What of a set was patched.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -59,44 +58,46 @@ pub struct AblationRow {
     pub outcome: Outcome,
 }
 
-/// Runs a plan into a JSONL file, one [`AblationRow`] a pair, set, intervention, direction and measure, in the order of
-/// the pairs. `adapter` is the digest of the adapter on the model. After a stop the finished pairs are in
-/// [`journal_path`] and the same call goes on behind them.
+impl AblationRow {
+    /// The columns of a table of such rows.
+    pub fn columns() -> Vec<Column> {
+        let mut columns = ["id", "set", "intervention", "direction", "measure"].map(Column::text).to_vec();
+        columns.push(Column::text("site").or_null());
+        columns.extend(["base", "source", "patched", "effect"].map(Column::number));
+        columns.push(Column::text("outcome"));
+        columns
+    }
+}
+
+/// Runs a plan into a file, one [`AblationRow`] a pair, set, intervention, direction and measure, in the order of the
+/// pairs, as Parquet where the name ends in `.parquet` and else as JSONL. `adapter` is the digest of the adapter on the
+/// model. After a stop the finished pairs are in [`journal_path`] and the same call goes on behind them. Gives the
+/// table of effects; rows of a few pairs are held at a time.
 pub fn ablate_to_file(
     runner: Runner<'_>,
     pairs: &[TokenPair],
     plan: &AblationPlan,
     adapter: Option<&Digest>,
     output: &Path,
-) -> Result<Vec<AblationRow>, MediateError> {
+) -> Result<AblationTable, MediateError> {
     let shared = Shared::new(plan, pairs, runner.model)?;
     let path = journal_path(output);
     let request = journal::request(runner.model, adapter, pairs, &format!("{plan:?}"));
-    let (mut journal, mut rows) = journal::open::<AblationRow>(&path, &request)?;
-    let finished: BTreeSet<String> = rows.iter().map(|row| row.id.clone()).collect();
-    let open: Vec<&[TokenPair]> =
-        pairs.chunks(PAIRS_AT_ONCE).filter(|part| part.iter().any(|pair| !finished.contains(&pair.id))).collect();
+    let mut started = Started::open::<AblationRow>(&path, &request)?;
+    let open = started.open_parts(pairs);
     let architecture = runner.model.architecture();
     let runs = pairs.first().map(|pair| shared.cells(pair, architecture)).transpose()?.map_or(0, |cells| cells.len());
     let waiting: usize = open.iter().map(|part| part.len()).sum();
     runner.progress.start("ablations", (waiting * (runs + 2 * plan.directions.len())) as u64);
     for part in open {
-        let found = rows_of(runner, &shared, part)?;
-        for (pair, found) in part.iter().zip(found).filter(|(pair, _)| !finished.contains(&pair.id)) {
-            for row in &found {
-                journal.append(row)?;
-            }
-            journal.append(&journal::done::<AblationRow>(&pair.id, found.len()))?;
-            rows.extend(found);
+        for (pair, rows) in part.iter().zip(rows_of(runner, &shared, part)?) {
+            started.add(pair, &rows)?;
         }
     }
     runner.progress.finish();
-    let places: BTreeMap<&str, usize> =
-        pairs.iter().enumerate().map(|(place, pair)| (pair.id.as_str(), place)).collect();
-    rows.sort_by_key(|row| places.get(row.id.as_str()).copied().unwrap_or_default());
-    files::write_jsonl(output, &rows)?;
-    files::remove(&path)?;
-    Ok(rows)
+    let mut table = AblationTable::default();
+    journal::publish(&path, pairs, output, &AblationRow::columns(), |row| table.add(row))?;
+    Ok(table)
 }
 
 /// What a plan costs on these pairs, without running it but for the embeddings that noise is measured on.

@@ -217,6 +217,15 @@ impl AblationPlan {
         Ok(plan)
     }
 
+    /// How many runs a pair takes, the plain ones included. Refuses as [`AblationPlan::resolve`] does.
+    pub fn runs(&self, architecture: &Architecture) -> Result<usize, MediateError> {
+        let cells = self.resolve(architecture)?.into_iter().map(|set| {
+            let singles = if set.singles && set.sites.len() > 1 { set.sites.len() } else { 0 };
+            set.interventions.len() * (1 + singles + usize::from(set.direct))
+        });
+        Ok(self.directions.len() * (2 + cells.sum::<usize>()))
+    }
+
     /// Sets and grids as sets, windows opened. Refuses what the architecture does not have; needs no weights.
     pub fn resolve(&self, architecture: &Architecture) -> Result<Vec<SetSpec>, MediateError> {
         let refuse = |message: String| Err(MediateError::Plan { message });

@@ -32,48 +32,68 @@ pub struct AblationEffect {
 }
 
 /// What one pair says about one line.
-#[derive(Default)]
+#[derive(Debug, Default, Clone)]
 struct Found {
     joint: f64,
     singles: Option<f64>,
     direct: Option<f64>,
 }
 
-/// The lines of all sets, interventions and directions, in the order of the rows.
-pub fn ablation_table(rows: &[AblationRow], pairs: &[TokenPair], bootstrap: &Bootstrap) -> Vec<AblationEffect> {
-    let by_id: BTreeMap<&str, &TokenPair> = pairs.iter().map(|pair| (pair.id.as_str(), pair)).collect();
-    let mut order: Vec<(&str, &str, bool)> = Vec::new();
-    let mut lines: BTreeMap<(&str, &str, bool), BTreeMap<&str, Found>> = BTreeMap::new();
-    for row in rows {
-        let key = (row.set.as_str(), row.intervention.as_str(), row.direction == PatchDirection::Denoise);
-        if !lines.contains_key(&key) {
-            order.push(key);
+/// Set, intervention, and whether the counterfactual run receives.
+type Key = (String, String, bool);
+
+/// Rows on their way to a table: of each, what the table is made of.
+#[derive(Debug, Default, Clone)]
+pub struct AblationTable {
+    rows: usize,
+    order: Vec<Key>,
+    lines: BTreeMap<Key, BTreeMap<String, Found>>,
+}
+
+impl AblationTable {
+    /// Adds a row.
+    pub fn add(&mut self, row: &AblationRow) {
+        let key = (row.set.clone(), row.intervention.clone(), row.direction == PatchDirection::Denoise);
+        if !self.lines.contains_key(&key) {
+            self.order.push(key.clone());
         }
-        let found = lines.entry(key).or_default().entry(row.id.as_str()).or_default();
+        let found = self.lines.entry(key).or_default().entry(row.id.clone()).or_default();
         let effect = if row.source < row.base { -row.effect } else { row.effect };
         match row.measure {
             Measure::Joint => found.joint = effect,
             Measure::Single { .. } => found.singles = Some(found.singles.unwrap_or(0.0) + effect),
             Measure::Direct => found.direct = Some(effect),
         }
+        self.rows += 1;
     }
-    let line = |(set, intervention, denoise): (&str, &str, bool)| {
-        let found = lines.get(&(set, intervention, denoise))?;
-        let mean = |name: &str, of: &dyn Fn(&Found) -> Option<f64>| {
-            let items: Option<Vec<Item>> =
-                found.iter().map(|(id, found)| Some(item(by_id.get(id)?, of(found)?))).collect();
-            let seed = bootstrap.seed.fork(&format!("{set}/{intervention}/{denoise}/{name}"));
-            items.map(|items| estimate(&items, &Statistic::Mean, &Bootstrap { seed, ..*bootstrap }))
+
+    /// How many rows were added.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The lines of all sets, interventions and directions, in the order of the rows.
+    pub fn effects(&self, pairs: &[TokenPair], bootstrap: &Bootstrap) -> Vec<AblationEffect> {
+        let by_id: BTreeMap<&str, &TokenPair> = pairs.iter().map(|pair| (pair.id.as_str(), pair)).collect();
+        let line = |key: &Key| {
+            let found = self.lines.get(key)?;
+            let (set, intervention, denoise) = key;
+            let mean = |name: &str, of: &dyn Fn(&Found) -> Option<f64>| {
+                let items: Option<Vec<Item>> =
+                    found.iter().map(|(id, found)| Some(item(by_id.get(id.as_str())?, of(found)?))).collect();
+                let seed = bootstrap.seed.fork(&format!("{set}/{intervention}/{denoise}/{name}"));
+                items.map(|items| estimate(&items, &Statistic::Mean, &Bootstrap { seed, ..*bootstrap }))
+            };
+            Some(AblationEffect {
+                set: set.clone(),
+                intervention: intervention.clone(),
+                direction: if *denoise { PatchDirection::Denoise } else { PatchDirection::Noise },
+                joint: mean("joint", &|found| Some(found.joint))?,
+                interaction: mean("interaction", &|found| Some(found.joint - found.singles?)),
+                direct: mean("direct", &|found| found.direct),
+                self_repair: mean("self-repair", &|found| Some(found.joint - found.direct?)),
+            })
         };
-        Some(AblationEffect {
-            set: set.to_owned(),
-            intervention: intervention.to_owned(),
-            direction: if denoise { PatchDirection::Denoise } else { PatchDirection::Noise },
-            joint: mean("joint", &|found| Some(found.joint))?,
-            interaction: mean("interaction", &|found| Some(found.joint - found.singles?)),
-            direct: mean("direct", &|found| found.direct),
-            self_repair: mean("self-repair", &|found| Some(found.joint - found.direct?)),
-        })
-    };
-    order.into_iter().filter_map(line).collect()
+        self.order.iter().filter_map(line).collect()
+    }
 }

@@ -140,10 +140,7 @@ impl AttributionSpec {
             return refuse("integrated gradients need at least one step".into());
         }
         if let Some(pair) = pairs.iter().find(|pair| !pair.alignment().is_whole()) {
-            return refuse(format!(
-                "pair {:?} has no token-by-token alignment: a line between its two prompts needs prompts of equal length",
-                pair.id
-            ));
+            return Err(MediateError::uneven(pair, "attribution draws a line between the two, position by position"));
         }
         Ok(())
     }

@@ -3,12 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::edges::Circuit;
-use super::evaluate::{CircuitEvaluation, Evaluator};
+use super::evaluate::{CircuitEvaluation, Evaluator, mean_and_p_value};
 use crate::mediate::MediateError;
-use crate::stats::{Bootstrap, Estimate, Item, Statistic, estimate, sign_flip};
-
-/// Random sign patterns of a p-value.
-const SIGN_PATTERNS: usize = 10_000;
+use crate::stats::{Bootstrap, Estimate, Item};
 
 /// The second checkpoint's mean less the first's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,12 +69,8 @@ pub fn compare(
             _ => f64::NAN,
         };
         let items: Vec<Item> = before.items(value);
-        let seed = bootstrap.seed.fork(name);
-        contrasts.push(Contrast {
-            quantity: name.to_owned(),
-            difference: estimate(&items, &Statistic::Mean, &Bootstrap { seed: seed.fork("bootstrap"), ..*bootstrap }),
-            p_value: sign_flip(&items, SIGN_PATTERNS, &seed.fork("signs")),
-        });
+        let (difference, p_value) = mean_and_p_value(&items, name, bootstrap);
+        contrasts.push(Contrast { quantity: name.to_owned(), difference, p_value });
     }
     Ok(CircuitComparison {
         before: before.evaluate(circuit, bootstrap)?,

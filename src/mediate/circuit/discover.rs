@@ -5,60 +5,23 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::ablation::{AblationKind, even};
 use super::confirm::{ConfirmSpec, Confirmed, confirm};
 use super::curve::{FRACTIONS, FaithfulnessCurve, faithfulness_curve};
 use super::edges::Circuit;
 use super::evaluate::{CircuitEvaluation, Completeness, EdgeEffect, Evaluator};
 use super::file::CircuitFile;
 use super::judge::{JudgeSpec, Judgement, judge};
+use super::kept::{KeptRuns, circuit_request};
 use super::select::{Ranking, Rule, select};
-use crate::base::digest::Hasher;
 use crate::base::seed::shuffle;
-use crate::base::{Digest, Progress, Seed, files};
-use crate::intervene::path::{Ablation, Edge, PathRunner, SenderMeans};
-use crate::intervene::{Side, TokenPair};
+use crate::base::{Digest, Progress, Seed};
+use crate::intervene::TokenPair;
+use crate::intervene::path::{Edge, PathRunner};
 use crate::mediate::MediateError;
-use crate::mediate::attribution::{AttributionSpec, EdgeScores, edge_scores};
+use crate::mediate::attribution::{AttributionSpec, edge_scores};
 use crate::model::LanguageModel;
 use crate::stats::Bootstrap;
-
-/// What a cut edge brings, as a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AblationKind {
-    /// The pair's other side.
-    Counterfactual,
-    /// Nothing.
-    Zero,
-    /// The mean over positions and prompts.
-    Mean,
-    /// The mean over prompts at the same position.
-    MeanPositional,
-}
-
-impl AblationKind {
-    /// All of them.
-    pub const ALL: [AblationKind; 4] =
-        [AblationKind::Counterfactual, AblationKind::Zero, AblationKind::Mean, AblationKind::MeanPositional];
-
-    /// The means that it needs, over both sides of `pairs`.
-    pub fn means(self, model: &LanguageModel, pairs: &[TokenPair]) -> Result<Option<SenderMeans>, MediateError> {
-        Ok(match self {
-            AblationKind::Counterfactual | AblationKind::Zero => None,
-            AblationKind::Mean => Some(SenderMeans::over(model, pairs)?),
-            AblationKind::MeanPositional => Some(SenderMeans::by_position(model, pairs)?),
-        })
-    }
-
-    /// The ablation with the means that [`AblationKind::means`] gave.
-    pub fn with(self, means: Option<&SenderMeans>) -> Ablation<'_> {
-        match (self, means) {
-            (AblationKind::Zero, _) => Ablation::Zero,
-            (_, Some(means)) => Ablation::Mean(means),
-            (_, None) => Ablation::Counterfactual,
-        }
-    }
-}
 
 /// How much is done to find out whether a circuit is one.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -164,15 +127,9 @@ pub struct Discovery {
     pub confirmed: Option<Confirmed>,
 }
 
-/// Scores that were kept, and what they answer.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    request: Digest,
-    scores: EdgeScores,
-}
-
 /// Finds a circuit on `discovery` and measures it on `evaluation` (the same where that is empty). `adapter` is the digest
-/// of the model's adapter. `keep` is a file for the scores, the longest step: the same request reads them from there.
+/// of the model's adapter. `keep` is a journal for the scores and for finished runs: after a stop the same call goes on
+/// from there, and it is the caller's to remove once the result stands.
 pub fn discover(
     (model, adapter): (&LanguageModel, Option<&Digest>),
     [discovery, evaluation]: [&[TokenPair]; 2],
@@ -180,26 +137,27 @@ pub fn discover(
     keep: &Path,
     progress: &dyn Progress,
 ) -> Result<(Discovery, CircuitFile), MediateError> {
-    let request = request((model, adapter), discovery, &spec.attribution)?;
-    let scores = match files::exists(keep).then(|| files::read_json::<Kept>(keep)).transpose()? {
-        Some(kept) if kept.request == request => kept.scores,
-        _ => {
-            progress.start("attribution", discovery.len() as u64);
-            let scores = edge_scores(model, discovery, &spec.attribution, progress)?;
-            progress.finish();
-            files::write_json(keep, &Kept { request, scores: scores.clone() })?;
-            scores
-        }
-    };
-    let same_pairs = evaluation.is_empty();
-    let evaluation = if same_pairs { discovery } else { evaluation };
-    let selection = select(&scores, spec.ranking, spec.rule);
+    // What is refused is refused before the long part.
+    even(discovery)?;
+    even(evaluation)?;
+    spec.evidence.ablation.check(&[discovery, evaluation])?;
     let runner = PathRunner::new(model)?;
     let kind = spec.evidence.ablation;
     let means = kind.means(model, discovery)?;
+    let what = format!("{:?} {kind:?}", spec.attribution);
+    let kept = KeptRuns::open(keep, &circuit_request(&[(model, adapter)], &[discovery, evaluation], &what))?;
+    let scores = kept.scores(|| {
+        progress.start("attribution", discovery.len() as u64);
+        let scores = edge_scores(model, discovery, &spec.attribution, progress)?;
+        progress.finish();
+        Ok(scores)
+    })?;
+    let same_pairs = evaluation.is_empty();
+    let evaluation = if same_pairs { discovery } else { evaluation };
+    let selection = select(&scores, spec.ranking, spec.rule);
     let how = (kind.with(means.as_ref()), spec.attribution.outcome, spec.attribution.sign);
     progress.start("circuit", 0);
-    let evaluator = Evaluator::new(&runner, evaluation, how, progress)?;
+    let evaluator = Evaluator::keeping(&runner, evaluation, how, progress, (&kept, adapter))?;
     let file = CircuitFile { circuit: selection.circuit, scores };
     let bootstrap = &spec.evidence.bootstrap;
     let curve = |ranking| faithfulness_curve(&evaluator, &file.scores, ranking, &FRACTIONS, bootstrap);
@@ -208,7 +166,7 @@ pub fn discover(
     let confirmed = match spec.confirm {
         0 => None,
         top => {
-            let on_discovery = Evaluator::new(&runner, discovery, how, progress)?;
+            let on_discovery = Evaluator::keeping(&runner, discovery, how, progress, (&kept, adapter))?;
             let bootstrap = *bootstrap;
             let spec = ConfirmSpec { top, strata: 4, sample: spec.sample, limit: None, alpha: 0.05, bootstrap };
             Some(confirm(&on_discovery, &file.scores, &spec)?)
@@ -231,26 +189,6 @@ pub fn discover(
     Ok((found, file))
 }
 
-/// The digest of everything that the scores depend on.
-fn request(
-    (model, adapter): (&LanguageModel, Option<&Digest>),
-    pairs: &[TokenPair],
-    spec: &AttributionSpec,
-) -> Result<Digest, MediateError> {
-    let mut hasher = Hasher::default();
-    hasher.part("model", model.digest().as_str().as_bytes());
-    hasher.part("adapter", adapter.map(Digest::as_str).unwrap_or_default().as_bytes());
-    hasher.part("attribution", format!("{spec:?}").as_bytes());
-    for pair in pairs {
-        hasher.part("pair", format!("{} {:?} {:?}", pair.id, pair.contrast, pair.orientation).as_bytes());
-        for side in [Side::Factual, Side::Counterfactual] {
-            let prompt = pair.side(side);
-            hasher.part("prompt", format!("{:?} {:?}", prompt.ids, prompt.answers).as_bytes());
-        }
-    }
-    Ok(hasher.finish())
-}
-
 /// Splits pairs by cluster, in the order of a seeded draw, until `share` of them are held out. Gives discovery and
 /// held-out pairs; nothing is held out of a single cluster.
 pub fn hold_out(pairs: Vec<TokenPair>, share: f64, seed: Seed) -> [Vec<TokenPair>; 2] {
@@ -271,26 +209,24 @@ pub fn hold_out(pairs: Vec<TokenPair>, share: f64, seed: Seed) -> [Vec<TokenPair
     [discovery, evaluation]
 }
 
-/// A circuit under every ablation that its pairs allow: how far the answer hangs on what stands in for a cut edge.
+/// A circuit under every ablation that its pairs allow: how far the answer hangs on what stands in for a cut edge. Runs
+/// are kept as by [`Evaluator::keeping`].
 pub fn sensitivity(
     runner: &PathRunner<'_>,
     (circuit, pairs): (&Circuit, &[TokenPair]),
     spec: &AttributionSpec,
     bootstrap: &Bootstrap,
     progress: &dyn Progress,
+    keep: (&KeptRuns, Option<&Digest>),
 ) -> Result<Vec<CircuitEvaluation>, MediateError> {
     let mut rows = Vec::new();
-    let length = |pair: &TokenPair| pair.factual.ids.len();
-    let even = pairs.first().is_some_and(|first| pairs.iter().all(|pair| length(pair) == length(first)));
-    // A fed continuation stands at positions that no prompt has a mean for.
-    let single = pairs.iter().all(|pair| pair.answers(Side::Factual).iter().all(|answer| answer.len() == 1));
     for kind in AblationKind::ALL {
-        if kind == AblationKind::MeanPositional && !(even && single) {
+        if kind.check(&[pairs]).is_err() {
             continue;
         }
         let means = kind.means(runner.model(), pairs)?;
         let how = (kind.with(means.as_ref()), spec.outcome, spec.sign);
-        rows.push(Evaluator::new(runner, pairs, how, progress)?.evaluate(circuit, bootstrap)?);
+        rows.push(Evaluator::keeping(runner, pairs, how, progress, keep)?.evaluate(circuit, bootstrap)?);
     }
     Ok(rows)
 }

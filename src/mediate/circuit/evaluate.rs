@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::ablation::even;
 use super::edges::Circuit;
+use super::kept::{KeptRuns, Runs};
 use crate::base::seed::shuffle;
-use crate::base::{Progress, Seed};
+use crate::base::{Digest, Progress, Seed};
 use crate::intervene::path::{Ablation, Edge, EdgeMask, PathRunner};
 use crate::intervene::{Outcome, Side, TokenPair};
 use crate::mediate::MediateError;
@@ -17,18 +19,22 @@ use crate::stats::{Bootstrap, Estimate, Item, Statistic, benjamini_hochberg, est
 /// Random sign patterns of a p-value.
 const SIGN_PATTERNS: usize = 10_000;
 
+/// The mean with its interval, and the two-sided p-value of "it is 0" from flipping the signs of whole clusters; `name`
+/// sets the draws apart.
+pub(super) fn mean_and_p_value(items: &[Item], name: &str, bootstrap: &Bootstrap) -> (Estimate, Option<f64>) {
+    let seed = bootstrap.seed.fork(name);
+    let mean = estimate(items, &Statistic::Mean, &Bootstrap { seed: seed.fork("bootstrap"), ..*bootstrap });
+    (mean, sign_flip(items, SIGN_PATTERNS, &seed.fork("signs")))
+}
+
 /// One metric a pair, its sign applied.
 pub type Metrics = Vec<f64>;
 
 /// Runs circuits on some pairs under one ablation. The whole model's and the empty circuit's metrics are known from the
 /// start.
 pub struct Evaluator<'a> {
-    runner: &'a PathRunner<'a>,
-    pairs: &'a [TokenPair],
-    ablation: Ablation<'a>,
-    outcome: Outcome,
+    runs: Runs<'a>,
     signs: Vec<f64>,
-    progress: &'a dyn Progress,
     /// m(M).
     pub whole: Metrics,
     /// m(∅).
@@ -89,22 +95,37 @@ impl<'a> Evaluator<'a> {
     pub fn new(
         runner: &'a PathRunner<'a>,
         pairs: &'a [TokenPair],
-        (ablation, outcome, sign): (Ablation<'a>, Outcome, MetricSign),
+        how: (Ablation<'a>, Outcome, MetricSign),
         progress: &'a dyn Progress,
     ) -> Result<Self, MediateError> {
+        Self::start(Runs { runner, pairs, ablation: how.0, outcome: how.1, progress, keep: None }, how.2)
+    }
+
+    /// The same, with every run kept in a journal and those that it holds taken from there. The journal's request must
+    /// cover the pairs that means were taken over; `adapter` is the digest of the adapter on the runner's model.
+    pub fn keeping(
+        runner: &'a PathRunner<'a>,
+        pairs: &'a [TokenPair],
+        how: (Ablation<'a>, Outcome, MetricSign),
+        progress: &'a dyn Progress,
+        (kept, adapter): (&'a KeptRuns, Option<&Digest>),
+    ) -> Result<Self, MediateError> {
+        let runs = Runs { runner, pairs, ablation: how.0, outcome: how.1, progress, keep: None };
+        Self::start(runs.keeping(kept, adapter), how.2)
+    }
+
+    fn start(runs: Runs<'a>, sign: MetricSign) -> Result<Self, MediateError> {
+        let (pairs, outcome) = (runs.pairs, runs.outcome);
         if pairs.is_empty() {
             return Err(MediateError::NoPairs { population: "circuit".into(), purpose: "evaluate a circuit on" });
         }
-        let ends = [EdgeMask::whole(runner.graph()), EdgeMask::empty(runner.graph())];
-        let how = (ablation, outcome);
-        let own = runner.outcomes(pairs, &ends, Side::Factual, how, progress)?;
+        even(pairs)?;
+        let ends = [EdgeMask::whole(runs.runner.graph()), EdgeMask::empty(runs.runner.graph())];
+        let own = runs.outcomes(&ends, Side::Factual, runs.ablation)?;
         // A divergence is from the run's own side, so its sign needs no other.
         let other = match (sign, outcome) {
             (MetricSign::Measured, Outcome::Kl) | (MetricSign::Declared | MetricSign::Plain, _) => own.clone(),
-            _ => {
-                let whole = ends.get(..1).unwrap_or_default();
-                runner.outcomes(pairs, whole, Side::Counterfactual, (Ablation::Zero, outcome), progress)?
-            }
+            _ => runs.outcomes(ends.get(..1).unwrap_or_default(), Side::Counterfactual, Ablation::Zero)?,
         };
         let (mut signs, mut whole, mut empty) = (Vec::new(), Vec::new(), Vec::new());
         for (pair, (own, other)) in pairs.iter().zip(own.iter().zip(&other)) {
@@ -118,12 +139,12 @@ impl<'a> Evaluator<'a> {
             whole.push(sign * clean);
             empty.push(sign * cut);
         }
-        Ok(Self { runner, pairs, ablation, outcome, signs, progress, whole, empty })
+        Ok(Self { runs, signs, whole, empty })
     }
 
     /// The pairs.
     pub fn pairs(&self) -> &'a [TokenPair] {
-        self.pairs
+        self.runs.pairs
     }
 
     /// What each pair's outcome is multiplied by to be the metric.
@@ -133,18 +154,17 @@ impl<'a> Evaluator<'a> {
 
     /// The runner.
     pub fn runner(&self) -> &'a PathRunner<'a> {
-        self.runner
+        self.runs.runner
     }
 
     /// The ablation's name.
     pub fn ablation(&self) -> &'static str {
-        self.ablation.name()
+        self.runs.ablation.name()
     }
 
     /// Metrics of every mask, one list a mask.
     pub fn metrics(&self, masks: &[EdgeMask]) -> Result<Vec<Metrics>, MediateError> {
-        let how = (self.ablation, self.outcome);
-        let by_pair = self.runner.outcomes(self.pairs, masks, Side::Factual, how, self.progress)?;
+        let by_pair = self.runs.outcomes(masks, Side::Factual, self.runs.ablation)?;
         let of_mask = |mask: usize| {
             let signed = by_pair.iter().zip(&self.signs);
             signed.map(|(values, sign)| sign * values.get(mask).copied().unwrap_or(f64::NAN)).collect()
@@ -161,13 +181,13 @@ impl<'a> Evaluator<'a> {
 
     /// One item a pair.
     pub fn items(&self, value: impl Fn(usize) -> f64) -> Vec<Item> {
-        self.pairs.iter().enumerate().map(|(number, pair)| item(pair, value(number))).collect()
+        self.runs.pairs.iter().enumerate().map(|(number, pair)| item(pair, value(number))).collect()
     }
 
     /// Means of metrics over each cluster of pairs, in the order of the clusters' names.
     pub fn by_cluster(&self, metrics: &[f64]) -> Vec<f64> {
         let mut sums: std::collections::BTreeMap<&str, (f64, f64)> = std::collections::BTreeMap::new();
-        for (pair, value) in self.pairs.iter().zip(metrics) {
+        for (pair, value) in self.runs.pairs.iter().zip(metrics) {
             let (sum, count) = sums.entry(pair.cluster.as_str()).or_default();
             *sum += value;
             *count += 1.0;
@@ -248,7 +268,7 @@ impl<'a> Evaluator<'a> {
         circuit: Option<&Circuit>,
         bootstrap: &Bootstrap,
     ) -> Result<Vec<EdgeEffect>, MediateError> {
-        let graph = self.runner.graph();
+        let graph = self.runs.runner.graph();
         let mask = |edge: &Edge| match circuit {
             None => EdgeMask::cutting(graph, [*edge]),
             Some(circuit) => circuit.without(&[*edge].into()).mask(),
@@ -266,9 +286,7 @@ impl<'a> Evaluator<'a> {
                 _ => f64::NAN,
             };
             let items = self.items(value);
-            let seed = bootstrap.seed.fork(&name);
-            let effect = estimate(&items, &Statistic::Mean, &Bootstrap { seed: seed.fork("bootstrap"), ..*bootstrap });
-            let p_value = sign_flip(&items, SIGN_PATTERNS, &seed.fork("signs"));
+            let (effect, p_value) = mean_and_p_value(&items, &name, bootstrap);
             effects.push(EdgeEffect { edge: name, effect, p_value, adjusted: None });
         }
         let p_values: Vec<f64> = effects.iter().map(|effect| effect.p_value.unwrap_or(f64::NAN)).collect();

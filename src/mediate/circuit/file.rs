@@ -124,10 +124,17 @@ pub fn write_circuit(path: &Path, file: &CircuitFile) -> Result<(), MediateError
 /// or that holds single neurons. Edges that the file leaves out have score 0 and are not in the circuit.
 pub fn read_circuit(path: &Path, graph: PathGraph) -> Result<CircuitFile, MediateError> {
     let refuse = |message: String| MediateError::Circuit { message: format!("{}: {message}", path.display()) };
-    let Stored { cfg, nodes, edges } = files::read_json(path).map_err(|error: FileError| MediateError::File(error))?;
+    let Stored { cfg, nodes, edges } = files::read_json(path).map_err(|error| match error {
+        FileError::Malformed { message, .. } => {
+            refuse(format!("it is no circuit in EAP-IG's JSON, as `counterpath circuit discover` writes it: {message}"))
+        }
+        other => other.into(),
+    })?;
     if cfg != Config::of(graph) {
         let (file, model) = (describe(cfg), describe(Config::of(graph)));
-        return Err(refuse(format!("it is a circuit of {file}, this model has {model}")));
+        return Err(refuse(format!(
+            "it is a circuit of {file}, this model has {model}; give the model that it was made on, or a circuit that `counterpath circuit discover` makes on this one"
+        )));
     }
     let partial = |node: &Node| {
         node.neurons

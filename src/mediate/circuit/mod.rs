@@ -13,6 +13,7 @@
 //! Unit: the metric's; shares are of the total effect. Sign: positive means that the circuit carries the effect.
 //! Regime: experimental. Intervals resample whole clusters of pairs.
 
+mod ablation;
 mod compare;
 mod confirm;
 mod curve;
@@ -22,17 +23,18 @@ mod evaluate;
 mod file;
 mod hypothesis;
 mod judge;
+mod kept;
 mod select;
 
+pub use ablation::AblationKind;
 pub use compare::{CircuitComparison, Contrast, compare};
 pub use confirm::{ConfirmSpec, Confirmed, ConfirmedEdge, Stratum, confirm};
 pub use curve::{Areas, Axis, CurvePoint, FRACTIONS, FaithfulnessCurve, areas, faithfulness_curve};
-pub use discover::{
-    AblationKind, CircuitReport, DiscoverSpec, Discovery, Evidence, discover, hold_out, report, sensitivity,
-};
+pub use discover::{CircuitReport, DiscoverSpec, Discovery, Evidence, discover, hold_out, report, sensitivity};
 pub use edges::Circuit;
 pub use evaluate::{CircuitEvaluation, Completeness, EdgeEffect, Evaluator, Metrics};
 pub use file::{CircuitFile, read_circuit, write_circuit};
 pub use hypothesis::{HypothesisTest, equivalence_share, independence, share_below};
 pub use judge::{JudgeSpec, Judgement, RandomCircuits, judge};
+pub use kept::{KeptRuns, Subject, circuit_request};
 pub use select::{Ranking, Rule, Selection, random_circuit, select};
