@@ -15,7 +15,7 @@ use counterpath::stats::{Bootstrap, PatchDirection};
 
 use super::tiny::tiny_model;
 
-const PLAN: &str = r#"
+pub const PLAN: &str = r#"
 version = 1
 directions = ["noise"]
 seed = 3
@@ -56,13 +56,13 @@ slots = ["changed", "last"]
 interventions = [{ kind = "interchange" }]
 "#;
 
-struct Scene {
-    folder: PathBuf,
-    model: LanguageModel,
-    pairs: Vec<TokenPair>,
+pub struct Scene {
+    pub folder: PathBuf,
+    pub model: LanguageModel,
+    pub pairs: Vec<TokenPair>,
 }
 
-fn scene(name: &str) -> Scene {
+pub fn scene(name: &str) -> Scene {
     let folder = std::env::temp_dir().join(format!("counterpath-ablation-{}-{name}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
     files::create_folder(&folder).expect("folder");
@@ -82,7 +82,7 @@ fn scene(name: &str) -> Scene {
 }
 
 impl Scene {
-    fn run(&self, progress: &dyn Progress) -> Result<Vec<AblationRow>, MediateError> {
+    pub fn run(&self, progress: &dyn Progress) -> Result<Vec<AblationRow>, MediateError> {
         let plan = AblationPlan::load(&self.folder.join("plan.toml"))?;
         let engine = ReuseEngine::default();
         let runner = Runner { model: &self.model, engine: &engine, progress };
@@ -90,7 +90,11 @@ impl Scene {
     }
 
     fn outcome(&self, cells: Vec<(Site, Intervention)>) -> f64 {
-        let plans = [Plan { receiver: Side::Factual, cells }];
+        self.received(Side::Factual, cells)
+    }
+
+    pub fn received(&self, receiver: Side, cells: Vec<(Site, Intervention)>) -> f64 {
+        let plans = [Plan { receiver, cells }];
         let jobs = [Job { pair: &self.pairs[0], plans: &plans }];
         NaiveEngine::default().outcomes(&self.model, &jobs, Outcome::Contrast, &Silent).expect("outcome")[0][0]
     }
