@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn what_holds_in_one_cluster_alone_is_not_read_in_others() {
         // A dimension a cluster, which says the class there.
-        let sign = |row: usize| if row % 2 == 0 { 1.0 } else { -1.0 };
+        let sign = |row: usize| if row.is_multiple_of(2) { 1.0 } else { -1.0 };
         let own = readings(Matrix::from_fn(64, 8, |row, column| if row / 8 == column { sign(row) } else { 0.0 }));
         let found = own.readable(&bootstrap());
         assert!(found.accuracy.value.is_some_and(|share| share < 0.6), "{found:?}");

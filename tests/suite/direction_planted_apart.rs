@@ -100,6 +100,12 @@ fn s_and_c_have_subspaces_of_their_own_until_they_meet_in_the_logit() {
     // Behind the last block both stand in the logit difference: a subspace of one is one of the other.
     let end = site("blocks.2.hook_resid_post[slot=last]");
     let out = column(&planted.axis(Axis::Out));
+    // What it moves of c counts as another's.
+    let exchanges = material(&planted, 1).exchanges;
+    let place = Place::new(&end, planted.model.architecture()).expect("place");
+    let stage = Stage::new(&planted.model, &place, &exchanges).expect("stage");
+    let judged = judge(&stage, &out, &judging(), &Silent).expect("judged");
+    assert!((value(&judged.share_of_others) - 1.0).abs() < 1e-4, "{judged:?}");
     let together = table(&end, [out.clone(), out]);
     for row in &together.rows {
         assert!(!row.own && row.shares.iter().all(|share| (value(share) - 1.0).abs() < 1e-4), "{row:?}");
