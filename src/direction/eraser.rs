@@ -158,6 +158,8 @@ mod tests {
         assert!(after < 1e-4, "{after}");
         assert!(cross(&x, &z) > 0.05 && cross(&erased, &z) < 1e-6, "{} {}", cross(&x, &z), cross(&erased, &z));
         assert!((eraser.apply(&erased) - &erased).amax() < 1e-9, "erasing twice is erasing once");
+        assert!((erased.row_mean() - x.row_mean()).amax() < 1e-9, "the mean stays");
+        assert!(x.row_mean().amax() > 1e-2, "there is a mean to keep");
         // The orthogonal projection on the same direction is another map, and leaves nothing of the mean either; but
         // projecting out the direction that a probe uses does leave some.
         let probe = Probe::fit(&x, &classes, 1e-3).expect("fit");

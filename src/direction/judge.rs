@@ -17,6 +17,11 @@ use super::stage::{Stage, answer_rows, plain_answers};
 use crate::base::Progress;
 use crate::stats::{Bootstrap, Estimate, Item, Statistic, estimate};
 
+/// By how much of the effect a subspace may beat the whole activation before that counts as a dormant path. A subspace
+/// that carries everything beats it by rounding, without any spread between pairs, and one that was trained on other
+/// pairs by some hundredths.
+pub const OVERSHOOT: f64 = 0.05;
+
 /// How a subspace is judged.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct JudgeSpec {
@@ -80,7 +85,8 @@ pub struct Dormant {
     /// Share of the subspace's effect that is gone without its part in the null space; undefined where the subspace has
     /// no effect, or the place's readers are not known.
     pub unread_effect: Estimate,
-    /// Share of the subspace less the share of the whole activation, paired: above 0 the subspace beats it.
+    /// Share of the subspace less the share of the whole activation, paired: above 0 the subspace beats it, above
+    /// [`OVERSHOOT`] too far to be taken for its own.
     pub beyond_all: Estimate,
 }
 
@@ -311,7 +317,8 @@ impl Judged {
     ///
     /// * the interval of its share covers 0;
     /// * random subspaces of equal rank do as well (p > 0.05);
-    /// * it beats the whole activation (the interval of `beyond_all` lies above 0);
+    /// * it beats the whole activation by more than a trained basis overshoots (the interval of `beyond_all` lies above
+    ///   [`OVERSHOOT`]);
     /// * more than half of its effect is gone without its part in the null space (the interval of `unread_effect` lies
     ///   above ½).
     pub fn objections(&self) -> Vec<String> {
@@ -324,7 +331,7 @@ impl Judged {
             let RandomSubspaces { rank, p_value, .. } = &self.random;
             found.push(format!("random subspaces of rank {rank} do as well (p = {p_value:.3})"));
         }
-        if above(&self.dormant.beyond_all, 0.0) {
+        if above(&self.dormant.beyond_all, OVERSHOOT) {
             found.push("it moves more than the whole activation does: a dormant path".to_owned());
         }
         if above(&self.dormant.unread_effect, 0.5) {

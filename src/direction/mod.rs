@@ -40,7 +40,7 @@ pub use error::DirectionError;
 pub use exchange::{Exchange, ExchangeKind, crossed, held, minimal};
 pub use fit::{Direction, FitSpec, Fitted, HeldOut, LEAST_HELD_OUT, LEAST_PAIRS, Method, Training, fit, placed, test};
 pub use folder::{Card, FittedOn, SameWeights};
-pub use judge::{Dormant, JudgeSpec, Judged, RandomSubspaces, accuracy_and_share, judge};
+pub use judge::{Dormant, JudgeSpec, Judged, OVERSHOOT, RandomSubspaces, accuracy_and_share, judge};
 pub use material::Material;
 pub use matrix::{Matrix, Vector, principal_angles, random_basis};
 pub use moments::Moments;

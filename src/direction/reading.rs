@@ -240,3 +240,42 @@ fn differing(pair: &TokenPair, side: Side) -> Vec<u32> {
         .collect();
     own.iter().enumerate().filter(|(at, _)| !same.contains(at)).map(|(_, token)| *token).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Eight clusters of four pairs; every other cluster has the same words, but for those of pair 0, which are its own.
+    fn readings(x_nw: Matrix) -> Readings {
+        let row = |number: usize| {
+            let pair = number / 2;
+            let words = if pair == 0 { vec![100 + number as u32] } else { vec![(pair / 4 % 2) as u32] };
+            Row { id: number.to_string(), pair: format!("p{pair}"), cluster: format!("c{}", pair / 4), words }
+        };
+        let classes = Classes::new((0..64).map(|number| number % 2).collect(), 2).expect("classes");
+        Readings { x_nw, classes, values: vec!["a".into(), "b".into()], rows: (0..64).map(row).collect() }
+    }
+
+    fn bootstrap() -> Bootstrap {
+        Bootstrap { replicates: 100, level: 0.95, seed: Seed::new(2) }
+    }
+
+    #[test]
+    fn what_holds_in_one_cluster_alone_is_not_read_in_others() {
+        // A dimension a cluster, which says the class there.
+        let sign = |row: usize| if row.is_multiple_of(2) { 1.0 } else { -1.0 };
+        let own = readings(Matrix::from_fn(64, 8, |row, column| if row / 8 == column { sign(row) } else { 0.0 }));
+        let found = own.readable(&bootstrap());
+        assert!(found.accuracy.value.is_some_and(|share| share < 0.6), "{found:?}");
+        // Parts by pair share clusters, and so do the words.
+        assert!(found.seen_accuracy.value.is_some_and(|share| share > 0.95), "{found:?}");
+        assert_eq!((found.accuracy.n, found.word_types), (64, 4));
+        assert_eq!(
+            (found.seen_accuracy.n, found.selectivity.n),
+            (62, 62),
+            "the words of pair 0 were seen nowhere else"
+        );
+        let everywhere = readings(Matrix::from_fn(64, 1, |row, _| sign(row))).readable(&bootstrap());
+        assert_eq!(everywhere.accuracy.value, Some(1.0));
+    }
+}

@@ -16,7 +16,7 @@ use counterpath::stats::{Bootstrap, PatchDirection};
 use super::row_files::{parquet_rows, rows_as_values, without_null};
 use super::tiny::tiny_model;
 
-const PLAN: &str = r#"
+pub const PLAN: &str = r#"
 version = 1
 directions = ["noise"]
 seed = 3
@@ -57,13 +57,13 @@ slots = ["changed", "last"]
 interventions = [{ kind = "interchange" }]
 "#;
 
-struct Scene {
-    folder: PathBuf,
-    model: LanguageModel,
-    pairs: Vec<TokenPair>,
+pub struct Scene {
+    pub folder: PathBuf,
+    pub model: LanguageModel,
+    pub pairs: Vec<TokenPair>,
 }
 
-fn scene(name: &str) -> Scene {
+pub fn scene(name: &str) -> Scene {
     let folder = std::env::temp_dir().join(format!("counterpath-ablation-{}-{name}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
     files::create_folder(&folder).expect("folder");
@@ -90,7 +90,7 @@ impl Scene {
         ablate_to_file(runner, &self.pairs, &plan, None, &self.folder.join(output))
     }
 
-    fn run(&self, progress: &dyn Progress) -> Result<Vec<AblationRow>, MediateError> {
+    pub fn run(&self, progress: &dyn Progress) -> Result<Vec<AblationRow>, MediateError> {
         let table = self.table(progress, "rows.jsonl")?;
         let rows: Vec<AblationRow> = files::read_jsonl(&self.folder.join("rows.jsonl"))?;
         assert_eq!(table.rows(), rows.len());
@@ -98,7 +98,11 @@ impl Scene {
     }
 
     fn outcome(&self, cells: Vec<(Site, Intervention)>) -> f64 {
-        let plans = [Plan { receiver: Side::Factual, cells }];
+        self.received(Side::Factual, cells)
+    }
+
+    pub fn received(&self, receiver: Side, cells: Vec<(Site, Intervention)>) -> f64 {
+        let plans = [Plan { receiver, cells }];
         let jobs = [Job { pair: &self.pairs[0], plans: &plans }];
         NaiveEngine::default().outcomes(&self.model, &jobs, Outcome::Contrast, &Silent).expect("outcome")[0][0]
     }

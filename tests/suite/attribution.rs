@@ -53,6 +53,7 @@ fn contrast(model: &LanguageModel, pair: &TokenPair, hooks: &mut dyn Hooks) -> f
 fn node_scores_are_derivatives_along_the_difference() {
     // OPT's activation has kinks that lie too close for a difference here; its nodes are the sums of their edges, below,
     // and those are held to their derivatives.
+    let mut largest: BTreeMap<HookKind, f64> = BTreeMap::new();
     for (name, model) in models().into_iter().filter(|(name, _)| name != "opt") {
         let pairs = pairs(&model, 2, false);
         let architecture = model.architecture();
@@ -91,6 +92,8 @@ fn node_scores_are_derivatives_along_the_difference() {
                         slope(&model, |share| contrast(&model, pair, &mut Nudge(point, difference.clone(), share)));
                     let total = (contrast(&model, pair, &mut NoHooks)).abs().max(1.0);
                     close(found.of_pair(number, unit), slope, total, 2e-3, &format!("{name} {point} unit {unit}"));
+                    let seen = largest.entry(point.kind).or_default();
+                    *seen = seen.max(slope.abs());
                     if matches!(point.kind, HookKind::ResidPre | HookKind::ResidPost) && point.layer == 1 {
                         assert!(slope.abs() > 1e-4, "{name} {point}: zero against zero");
                     }
@@ -98,6 +101,8 @@ fn node_scores_are_derivatives_along_the_difference() {
             }
         }
     }
+    assert_eq!(largest.len(), 11, "every kind was there somewhere: {largest:?}");
+    assert!(largest.values().all(|slope| *slope > 0.1), "none was held as zero against zero alone: {largest:?}");
 }
 
 /// The strongest edge into each kind of receiver.

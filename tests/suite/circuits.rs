@@ -16,18 +16,18 @@ use counterpath::stats::Bootstrap;
 use crate::paths::pairs;
 use crate::tiny::{planted_model, tiny_model};
 
-fn bootstrap() -> Bootstrap {
+pub fn bootstrap() -> Bootstrap {
     Bootstrap { replicates: 200, level: 0.95, seed: Seed::new(3) }
 }
 
 /// How every circuit here is read: the pair's own sign, so that totals are positive.
-fn evaluator<'a>(runner: &'a PathRunner<'a>, pairs: &'a [TokenPair], sign: MetricSign) -> Evaluator<'a> {
+pub fn evaluator<'a>(runner: &'a PathRunner<'a>, pairs: &'a [TokenPair], sign: MetricSign) -> Evaluator<'a> {
     let how = (Ablation::Counterfactual, Outcome::Contrast, sign);
     Evaluator::new(runner, pairs, how, &Silent).expect("evaluator")
 }
 
 /// The edges that can matter in a model in which one head alone moves anything between positions.
-fn alive(model: &LanguageModel, live: (usize, usize)) -> Circuit {
+pub fn alive(model: &LanguageModel, live: (usize, usize)) -> Circuit {
     let graph = PathRunner::new(model).expect("runner").graph();
     let silent = |sender: Sender| matches!(sender, Sender::Head { layer, head } if (layer, head) != live);
     Circuit::new(graph, graph.edges().filter(|edge| !silent(edge.sender))).expect("circuit").pruned()

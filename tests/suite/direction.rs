@@ -148,7 +148,7 @@ fn spec(method: Method, rank: Option<usize>) -> FitSpec {
     FitSpec { method, rank, das: DasSpec::new(1, Seed::new(8)), judge: judging() }
 }
 
-fn value(estimate: &counterpath::stats::Estimate) -> f64 {
+pub fn value(estimate: &counterpath::stats::Estimate) -> f64 {
     estimate.value.unwrap_or_else(|| panic!("undefined: {:?}", estimate.undefined))
 }
 
@@ -273,7 +273,7 @@ fn variables_with_subspaces_of_their_own_are_told_from_those_without() {
 }
 
 /// Pairs of a tiny random model that differ in one token.
-fn tiny_pairs(first: u32, count: u32) -> Vec<TokenPair> {
+pub fn tiny_pairs(first: u32, count: u32) -> Vec<TokenPair> {
     let prompt = |word: u32, frame: u32| TokenizedPrompt {
         ids: vec![1, 3 + frame, word, 7, 9],
         answers: vec![vec![20, 21], vec![22]],

@@ -1,8 +1,10 @@
 //! The integration suite: one binary, one module a room.
 
 mod ablation;
+mod ablation_by_hand;
 mod allocation;
 mod attribution;
+mod attribution_by_hand;
 mod bad_input;
 mod bad_requests;
 mod base_types;
@@ -12,10 +14,14 @@ mod chat;
 mod chat_prompts;
 mod circuit_cli;
 mod circuits;
+mod circuits_by_hand;
 mod claims;
 mod cli;
 mod direction;
+mod direction_by_hand;
 mod direction_cli;
+mod direction_planted;
+mod direction_planted_apart;
 mod discover;
 mod effects;
 mod estimate;
@@ -36,6 +42,7 @@ mod parity;
 mod paths;
 mod peft;
 mod planted;
+mod planted_by_hand;
 mod real_models;
 mod report;
 mod resume;
@@ -52,3 +59,4 @@ mod tiny;
 mod tokenizers;
 mod trust;
 mod tune;
+mod units;

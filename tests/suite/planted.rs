@@ -156,6 +156,11 @@ fn nothing_is_found_where_nothing_is_planted() {
             assert!(power > 0.8, "what is planted at full strength is found: {power}");
         }
     }
+    // A tenth of the strength is as small as the hum: most of what is there is not claimed.
+    let weak = CalibrationSpec { strengths: vec![0.1], models: 12, pairs: 8, ..spec };
+    for row in calibrate(&weak, DEVELOPMENT, &Silent).expect("curve") {
+        assert!(row.power.is_some_and(|power| power < 0.5), "{row:?}");
+    }
 }
 
 #[test]

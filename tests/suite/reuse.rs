@@ -1,5 +1,7 @@
 //! The engine that reuses against the one that does not: the same numbers, on every family and on random plans.
 
+use std::collections::BTreeSet;
+
 use candle_core::{Device, Tensor};
 use counterpath::base::seed::{index, uniform};
 use counterpath::base::{Seed, Silent};
@@ -10,6 +12,7 @@ use counterpath::intervene::{
 use counterpath::model::{LanguageModel, TokenizedPrompt};
 
 use super::parity::cases;
+use super::small::{gpt2_config, model};
 use super::tiny::{VOCABULARY, tiny_model};
 
 const SIDES: [Side; 2] = [Side::Factual, Side::Counterfactual];
@@ -128,18 +131,85 @@ fn compare(model: &LanguageModel, jobs: &[Job<'_>], outcome: Outcome, reuse: Reu
     (worst, span(&naive))
 }
 
-fn check(name: &str, model: &LanguageModel, seed: u64, pairs: usize, plans: usize, reuse: ReuseEngine) {
+/// Pairs with random plans on each.
+fn random_jobs(model: &LanguageModel, seed: u64, pairs: usize, plans: usize) -> (Vec<TokenPair>, Vec<Vec<Plan>>) {
     let mut rng = Seed::new(seed).rng();
     let pairs: Vec<TokenPair> = (0..pairs)
         .map(|number| random_pair(&mut rng, model.architecture().vocab_size.min(VOCABULARY), number))
         .collect();
-    let plans: Vec<Vec<Plan>> =
-        pairs.iter().map(|pair| (0..plans).map(|_| random_plan(&mut rng, model, pair)).collect()).collect();
+    let plans = pairs.iter().map(|pair| (0..plans).map(|_| random_plan(&mut rng, model, pair)).collect()).collect();
+    (pairs, plans)
+}
+
+fn check(name: &str, model: &LanguageModel, seed: u64, pairs: usize, plans: usize, reuse: ReuseEngine) {
+    let (pairs, plans) = random_jobs(model, seed, pairs, plans);
     let jobs: Vec<Job<'_>> = pairs.iter().zip(&plans).map(|(pair, plans)| Job { pair, plans }).collect();
     for outcome in [Outcome::Contrast, Outcome::LogOdds, Outcome::Probability, Outcome::Kl] {
         let (worst, span) = compare(model, &jobs, outcome, reuse);
         assert!(span > 1e-3, "{name}, {outcome}: nothing moves, so nothing is compared ({span})");
         assert!(worst <= 1e-5 * span.max(1.0), "{name}, {outcome}: {worst} apart at a span of {span}");
+    }
+}
+
+/// What the tests below draw, counted: every intervention at every kind of site that takes it, every way of naming a
+/// position, heads and parts, both receivers, and plans of one to three cells.
+#[test]
+fn random_plans_reach_every_site_and_intervention() {
+    let mut drawn: BTreeSet<(SiteKind, &str)> = BTreeSet::new();
+    let (mut ways, mut kinds): (BTreeSet<String>, BTreeSet<SiteKind>) = Default::default();
+    let tiny = (0..4).map(|seed| (tiny_model(seed), seed, 12, 30));
+    // Learned positions, as among the families.
+    for (model, seed, pairs, plans) in tiny.chain([(model(&gpt2_config()), 11, 12, 30)]) {
+        kinds.extend(
+            SiteKind::ALL.into_iter().filter(|kind| Site::everywhere(*kind, 0).check(model.architecture()).is_ok()),
+        );
+        let (_, plans) = random_jobs(&model, seed, pairs, plans);
+        for plan in plans.iter().flatten() {
+            ways.insert(format!("{:?}, {} cells", plan.receiver, plan.cells.len()));
+            for (site, what) in &plan.cells {
+                drawn.insert((site.kind, what.name()));
+                ways.insert(match &site.positions {
+                    Positions::Slot(name) => format!("slot {name}"),
+                    Positions::Index(_) => "index".to_owned(),
+                    Positions::All => "all".to_owned(),
+                });
+                ways.extend(site.head.map(|_| format!("{} head", site.kind)));
+                match &site.part {
+                    Part::All => {}
+                    Part::Neurons { .. } => drop(ways.insert("neurons".to_owned())),
+                    Part::From(_) => drop(ways.insert("sources".to_owned())),
+                }
+            }
+        }
+    }
+    assert_eq!(kinds.len(), SiteKind::ALL.len(), "every kind of site is there in some model");
+    let anywhere = ["interchange", "zero", "positional_mean", "resample"];
+    let vectors = ["random_direction", "mean", "noise", "add", "project_out", "interchange_within"];
+    for kind in SiteKind::ALL {
+        let whole = kind != SiteKind::Pattern;
+        for name in anywhere.into_iter().chain(vectors.into_iter().filter(|_| whole)) {
+            assert!(drawn.contains(&(kind, name)), "{name} was never drawn at {kind}");
+        }
+    }
+    for side in ["Factual", "Counterfactual"] {
+        for cells in 1..=3 {
+            assert!(ways.contains(&format!("{side}, {cells} cells")), "{side}, {cells} cells");
+        }
+    }
+    for way in [
+        "slot name",
+        "slot last",
+        "index",
+        "all",
+        "neurons",
+        "sources",
+        "q head",
+        "k head",
+        "v head",
+        "z head",
+        "pattern head",
+    ] {
+        assert!(ways.contains(way), "{way}: {ways:?}");
     }
 }
 

@@ -11,10 +11,10 @@ use counterpath::model::{HookKind, HookPoint, LanguageModel, LoadOptions, QkNorm
 use super::shared::shared_dir;
 use super::tiny::tiny_model;
 
-const FACTUAL: [u32; 6] = [1, 7, 12, 13, 9, 5];
-const COUNTERFACTUAL: [u32; 6] = [1, 7, 30, 31, 9, 5];
+pub const FACTUAL: [u32; 6] = [1, 7, 12, 13, 9, 5];
+pub const COUNTERFACTUAL: [u32; 6] = [1, 7, 30, 31, 9, 5];
 
-fn prompt(ids: &[u32]) -> TokenizedPrompt {
+pub fn prompt(ids: &[u32]) -> TokenizedPrompt {
     TokenizedPrompt { ids: ids.to_vec(), answers: vec![vec![3], vec![4]], slots: Vec::new() }
 }
 
@@ -28,7 +28,7 @@ fn outcomes(model: &LanguageModel, plans: &[Plan]) -> Vec<f64> {
     NaiveEngine::default().outcomes(model, &jobs, Outcome::Contrast, &Silent).expect("outcomes").remove(0)
 }
 
-fn outcome(model: &LanguageModel, cells: Vec<(Site, Intervention)>) -> f64 {
+pub fn outcome(model: &LanguageModel, cells: Vec<(Site, Intervention)>) -> f64 {
     outcomes(model, &[Plan { receiver: Side::Factual, cells }])[0]
 }
 
@@ -87,7 +87,7 @@ fn sites_that_say_the_same_do_the_same() {
 }
 
 /// The activation of one prompt at one position, `[w]`.
-fn activation(model: &LanguageModel, ids: &[u32], point: HookPoint, position: usize) -> Tensor {
+pub fn activation(model: &LanguageModel, ids: &[u32], point: HookPoint, position: usize) -> Tensor {
     let ids_bt = Tensor::from_slice(ids, (1, ids.len()), &Device::Cpu).expect("ids");
     let mut record = Record::new([point]);
     model.forward(&ids_bt, Readout::All, &mut record).expect("pass");
@@ -95,13 +95,13 @@ fn activation(model: &LanguageModel, ids: &[u32], point: HookPoint, position: us
 }
 
 /// The outcome where `change` is added at the site.
-fn added(model: &LanguageModel, site: &Site, change: &Tensor) -> f64 {
+pub fn added(model: &LanguageModel, site: &Site, change: &Tensor) -> f64 {
     let values = change.flatten_all().expect("flat").to_vec1::<f32>().expect("values");
     let direction = Direction::new("change", values).expect("direction");
     outcome(model, vec![(site.clone(), Intervention::Add { direction, scale: 1.0 })])
 }
 
-fn difference(a: &Tensor, b: &Tensor) -> Tensor {
+pub fn difference(a: &Tensor, b: &Tensor) -> Tensor {
     (a - b).expect("difference")
 }
 

@@ -32,7 +32,7 @@ use super::truth::Truth;
 use crate::base::Seed;
 use crate::model::LanguageModel;
 
-pub use basis::{HEAD_WIDTH, TOKENS, WIDTH};
+pub use basis::{Direction, HEAD_WIDTH, TOKENS, WIDTH};
 pub use prompts::{Content, PlantedPair, draw_pairs};
 pub use truth::ClosedForm;
 pub use weights::config;
@@ -77,6 +77,11 @@ impl CompiledModel {
     /// The truth over some pairs.
     pub fn truth(&self, pairs: &[PlantedPair]) -> Truth {
         self.wiring.truth(pairs)
+    }
+
+    /// Where a direction stands in the stream: a unit vector `[d]`, at right angles to that of every other direction.
+    pub fn axis(&self, direction: Direction) -> Vec<f64> {
+        basis::Basis::of_stream(&self.seed.fork("stream")).vector(direction).to_vec()
     }
 
     /// The direction along which a subspace patch finds an effect that is not there: (disconnected + dormant)/√2 in the

@@ -73,7 +73,8 @@ impl Content {
         SURFACES.get(self.surface).copied().unwrap_or_default()
     }
 
-    fn prompt(&self, wiring: &Wiring) -> TokenizedPrompt {
+    /// The prompt that says it, in a model's order of slots.
+    pub fn prompt(&self, wiring: &Wiring) -> TokenizedPrompt {
         let [core, attribute, neutral, filler] = wiring.slots;
         let value = SURFACES.len() as u32 * u32::from(self.attribute);
         let token = |position: usize| match position {

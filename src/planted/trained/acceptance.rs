@@ -127,3 +127,39 @@ fn judge(spec: &SiitSpec, contents: &[(Content, Content)], outcomes: &[Vec<f64>]
         largest_outside_node: largest.1,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::shipped::shipped;
+    use super::*;
+
+    #[test]
+    fn the_largest_outside_effect_of_any_pair_counts() {
+        let spec = shipped().expect("shipped models").remove(0).record.spec;
+        let mut rng = Seed::new(1).rng();
+        let contents: Vec<(Content, Content)> =
+            (0..200).map(|_| (Content::draw(&mut rng), Content::draw(&mut rng))).collect();
+        let outside = spec.outside();
+        let high = &spec.high_level;
+        let exact = |(base, source): &(Content, Content)| {
+            let on = Variable::ALL.map(|variable| high.interchanged(base, source, variable));
+            [high.answer(base)].into_iter().chain(on).chain(outside.iter().map(|_| high.answer(base))).collect()
+        };
+        let mut outcomes: Vec<Vec<f64>> = contents.iter().map(exact).collect();
+        let perfect = judge(&spec, &contents, &outcomes, &outside);
+        assert!(perfect.accepted && perfect.largest_outside_effect == 0.0 && perfect.largest_error < 1e-12);
+        // A small effect early, a larger one late, of another node.
+        outcomes[3][4] += 0.001 * high.total_effect();
+        outcomes[150][5] -= 0.02 * high.total_effect();
+        let found = judge(&spec, &contents, &outcomes, &outside);
+        assert!((found.largest_outside_effect - 0.02).abs() < 1e-9, "{found:?}");
+        assert_eq!((found.accepted, found.largest_outside_node), (false, outside[1]));
+        // One answer on the wrong side among 200.
+        let mut wrong = outcomes.clone();
+        wrong[150] = exact(&contents[150]);
+        wrong[7][1] = -wrong[7][1];
+        let found = judge(&spec, &contents, &wrong, &outside);
+        assert_eq!(found.interchange_accuracy[0], (Variable::ALL[0], 0.995));
+        assert!(found.accepted && found.interchange_accuracy[1].1 == 1.0, "{found:?}");
+    }
+}

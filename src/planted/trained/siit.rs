@@ -159,3 +159,27 @@ fn squared(
     let targets: Vec<f32> = contents.iter().map(|(base, source)| target(base, source) as f32).collect();
     Ok((found - Tensor::from_vec(targets, contents.len(), found.device())?)?.sqr()?.mean_all()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::shipped::shipped;
+    use super::*;
+
+    /// A model that carries its pathway leaves nothing to any of the three losses, whichever nodes are drawn.
+    #[test]
+    fn an_accepted_model_has_no_losses() {
+        for trained in shipped().expect("shipped models") {
+            let spec = SiitSpec { batch: 16, ..trained.record.spec.clone() };
+            let template = Template::draw(&Seed::new(spec.seed));
+            for step in 0..8 {
+                let seed = Seed::new(99).fork(&step.to_string());
+                let (loss, losses) = step_loss(&trained.model, &spec, &template, &seed).expect("losses");
+                let StepLosses { behaviour, interchange, strict } = losses;
+                assert!([behaviour, interchange, strict].iter().all(|loss| (0.0..1e-2).contains(loss)), "{losses:?}");
+                let sum = losses.weighted(&spec.weights);
+                let sum = sum.behaviour + sum.interchange + sum.strict;
+                assert!((f64::from(loss.to_scalar::<f32>().expect("a number")) - sum).abs() < 1e-6);
+            }
+        }
+    }
+}
