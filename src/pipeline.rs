@@ -1,6 +1,9 @@
 //! The loop, each stage one call: scenario, scores before, effects and pathways, tuned adapters, scores after,
 //! comparison, report.
 
+mod benchmark_page;
+pub mod circuits;
+mod claim;
 pub mod error;
 pub mod mediation;
 pub mod population;
@@ -15,7 +18,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::base::{Digest, Progress, Seed, files};
+use crate::base::{Progress, Seed, files};
 use crate::compare::{CompareSettings, Comparison, compare};
 use crate::intervene::Site;
 use crate::mediate::JointEffects;
@@ -27,6 +30,8 @@ use crate::stats::Bootstrap;
 use crate::trust::AnswerTable;
 use crate::trust::evaluate::Evaluation;
 
+pub use benchmark_page::benchmark_page;
+use circuits::{Traced, Tracer};
 pub use error::PipelineError;
 use mediation::{Mediated, MediationPairs, Mediator};
 use population::{Population, Sizes};
@@ -72,7 +77,7 @@ pub fn run(request: &RunRequest, progress: &dyn Progress) -> Result<RunFiles, Pi
     let mut run = Run::prepare(request, progress)?;
     let before = run.evaluate_base()?;
     let arms = run.tune(&before.mediated)?;
-    let after = run.evaluate_arms(&before.mediated, &arms)?;
+    let after = run.evaluate_arms(&before, &arms)?;
     let data = run.conclude(before, &arms, after)?;
     run.write(data)
 }
@@ -81,6 +86,7 @@ pub fn run(request: &RunRequest, progress: &dyn Progress) -> Result<RunFiles, Pi
 struct Before {
     record: RunRecord,
     mediated: Vec<Mediated>,
+    circuits: Vec<Traced>,
     answers: AnswerTable,
 }
 
@@ -105,7 +111,10 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn prepare(request: &'a RunRequest, progress: &'a dyn Progress) -> Result<Self, PipelineError> {
         let RunRequest { recipe, model, .. } = request;
-        claim(request)?;
+        claim::claim(request)?;
+        if recipe.circuit.is_some() {
+            circuits::check(model)?;
+        }
         let seed = Seed::new(recipe.seed);
         let sizes = Sizes::of(recipe);
         let open = |name: &String| Population::open(name, request.near.as_deref(), sizes, seed);
@@ -134,6 +143,19 @@ impl<'a> Run<'a> {
             batch_tokens: self.request.recipe.evaluate.batch_tokens,
             progress: self.progress,
         }
+    }
+
+    fn tracer(&self) -> Option<Tracer<'_>> {
+        let recipe = self.request.recipe.circuit.as_ref()?;
+        Some(Tracer { recipe, bootstrap: self.bootstrap(), progress: self.progress })
+    }
+
+    /// The circuits of the base; none where the recipe does not ask for them.
+    fn trace(&mut self, subject: Subject<'_>) -> Result<Vec<Traced>, PipelineError> {
+        let Some(tracer) = self.tracer() else { return Ok(Vec::new()) };
+        let started = Instant::now();
+        let traced = tracer.trace_all(subject, &self.pairs, &self.folder("base"))?;
+        Ok(self.timed("circuit", Some("base"), started, traced))
     }
 
     /// Where the scores of an arm are kept.
@@ -169,14 +191,16 @@ impl<'a> Run<'a> {
         for found in &mediated {
             self.progress.note(&format!("{}: {}", found.id, records::pathway_line(&found.found.pathway)));
         }
+        let circuits = self.trace(subject)?;
         let started = Instant::now();
         let evidence = mediated.iter().map(Mediated::evidence).collect();
         let Evaluation { scores, answers } = self.scorer().score(subject, evidence, &self.journal("base"))?;
         let mut record = self.recorder.record("base", None);
         record.scores = scores;
         records::add_mediation(&mut record, &mediated);
+        record.circuits = circuits.iter().map(|traced| traced.record.clone()).collect();
         record.save(&self.folder("base").join(RunRecord::FILE))?;
-        Ok(self.timed("evaluate", Some("base"), started, Before { record, mediated, answers }))
+        Ok(self.timed("evaluate", Some("base"), started, Before { record, mediated, circuits, answers }))
     }
 
     /// Every arm, one after the other, on the same data in the same order.
@@ -212,18 +236,18 @@ impl<'a> Run<'a> {
         Ok(arms)
     }
 
-    fn evaluate_arms(&mut self, mediated: &[Mediated], arms: &[TrainedArm]) -> Result<Vec<After>, PipelineError> {
-        arms.iter().map(|arm| self.evaluate_arm(mediated, arm)).collect()
+    fn evaluate_arms(&mut self, before: &Before, arms: &[TrainedArm]) -> Result<Vec<After>, PipelineError> {
+        arms.iter().map(|arm| self.evaluate_arm(before, arm)).collect()
     }
 
-    fn evaluate_arm(&mut self, mediated: &[Mediated], arm: &TrainedArm) -> Result<After, PipelineError> {
+    fn evaluate_arm(&mut self, before: &Before, arm: &TrainedArm) -> Result<After, PipelineError> {
         let started = Instant::now();
         let model = self.request.model.with_adapter(&arm.adapter)?;
         let digest = arm.adapter.digest()?;
         let subject = Subject { model: &model, adapter: Some(&digest) };
         let mut record = self.recorder.record(&arm.name, Some(arm.identity(&self.request.recipe.tune.target_modules)?));
         let (mut evidence, mut rediscovered) = (Vec::new(), Vec::new());
-        for (pairs, found) in self.pairs.iter().zip(mediated) {
+        for (pairs, found) in self.pairs.iter().zip(&before.mediated) {
             let journal = self.sweep_journal(&arm.name, &pairs.id);
             let again = self.mediator().remeasure(subject, pairs, &found.found.sites, &journal)?;
             evidence.push(again.evidence(&pairs.id));
@@ -231,6 +255,11 @@ impl<'a> Run<'a> {
             record.effects.extend(again.effects);
             record.checks.extend(again.checks);
             rediscovered.push(again.rediscovered.evaluation);
+        }
+        if let Some(tracer) = self.tracer() {
+            let base = &self.request.model;
+            let again = |traced| tracer.remeasure(base, subject, traced, &self.folder(&arm.name));
+            record.circuit_changes = before.circuits.iter().map(again).collect::<Result<_, _>>()?;
         }
         let Evaluation { scores, answers } = self.scorer().score(subject, evidence, &self.journal(&arm.name))?;
         record.scores = scores;
@@ -265,6 +294,11 @@ impl<'a> Run<'a> {
             records.push(after.record);
         }
         let recipe = &self.request.recipe;
+        let mut caveats = records::caveats(&self.sets, self.request.seeds);
+        if recipe.circuit.is_some() {
+            let traced = records.first().map(|base| base.circuits.as_slice()).unwrap_or_default();
+            caveats.extend(records::circuit_caveats(&self.sets, traced));
+        }
         let summary = RunSummary {
             schema: report::SUMMARY_SCHEMA,
             title: format!("{}: what the model leans on, and what closing that path costs", recipe.name),
@@ -278,7 +312,7 @@ impl<'a> Run<'a> {
             examples: summary::examples(&pairs, &answers),
             curves: summary::curves(arms),
             canaries: summary::canaries(&self.canaries),
-            caveats: records::caveats(&self.sets, self.request.seeds),
+            caveats,
             command: self.request.command.clone(),
         };
         self.timed("conclude", None, started, ());
@@ -312,30 +346,5 @@ impl<'a> Run<'a> {
         files::write_atomic(&html, report::html(&data).as_bytes())?;
         files::write_atomic(&markdown, report::markdown(&data).as_bytes())?;
         Ok(RunFiles { data, html, markdown })
-    }
-}
-
-/// Takes the folder for this request, or refuses the folder of another.
-fn claim(request: &RunRequest) -> Result<(), PipelineError> {
-    #[derive(serde::Serialize, serde::Deserialize, PartialEq)]
-    struct Claim {
-        recipe: Recipe,
-        model: Digest,
-        seeds: usize,
-    }
-    let path = request.output.join("request.json");
-    let claim = Claim { recipe: request.recipe.clone(), model: request.model.digest().clone(), seeds: request.seeds };
-    if !files::exists(&path) {
-        return Ok(files::write_json(&path, &claim)?);
-    }
-    let found: Claim = files::read_json(&path)?;
-    let differs = [
-        ("recipe", found.recipe != claim.recipe),
-        ("model", found.model != claim.model),
-        ("--seeds", found.seeds != claim.seeds),
-    ];
-    match differs.into_iter().find(|(_, differs)| *differs) {
-        Some((what, _)) => Err(PipelineError::OtherRun { folder: request.output.clone(), what: what.into() }),
-        None => Ok(()),
     }
 }

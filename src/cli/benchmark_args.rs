@@ -33,7 +33,7 @@ impl From<TierArg> for Tier {
 /// Discovery of pathways.
 #[derive(Debug, Args)]
 pub struct Pathways {
-    /// The folder that receives pathways.json and pathways.md
+    /// The folder that receives pathways.json, pathways.md and pathways.html
     #[arg(long, value_name = "FOLDER")]
     pub output: Option<PathBuf>,
     /// Compiled models

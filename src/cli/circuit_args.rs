@@ -26,7 +26,7 @@ pub struct PairArgs {
     /// The pairs of an eval set (shipped name or folder) on which nothing but a spurious cause moves
     #[arg(long, value_name = "NAME|FOLDER", required_unless_present = "pairs")]
     pub eval_set: Option<String>,
-    /// The metric's sign: plain (log-odds of answer a over b), declared (falls where the pair's do works as designed), measured (each pair's effect counts positive) [default: plain for --pairs, declared for --eval-set]
+    /// The metric's sign: plain (log-odds of answer a over b), declared (falls where the pair's do works as designed), measured (each pair's effect counts positive) [default: plain for --pairs; for --eval-set declared, turned so that the model's mean effect on its discovery pairs is positive]
     #[arg(long, value_enum)]
     pub sign: Option<SignArg>,
     /// What a cut edge brings instead
@@ -41,6 +41,17 @@ pub struct PairArgs {
     /// Root of all randomness
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// The result as a page.
+#[derive(Debug, Args)]
+pub struct PageArgs {
+    /// The result as one HTML page: pathway diagram, faithfulness curve, tests
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// The same as Markdown
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
 }
 
 /// `circuit discover`.
@@ -80,6 +91,8 @@ pub struct Discover {
     /// The circuit, in EAP-IG's JSON
     #[arg(long, value_name = "JSON")]
     pub circuit: PathBuf,
+    #[command(flatten)]
+    pub page: PageArgs,
     /// Draw its strongest 200 edges, and faithfulness by size
     #[arg(long, value_name = "SVG")]
     pub svg: Option<PathBuf>,
@@ -98,6 +111,8 @@ pub struct Evaluate {
     /// A circuit in EAP-IG's JSON, of this model's architecture
     #[arg(long, value_name = "JSON")]
     pub circuit: PathBuf,
+    #[command(flatten)]
+    pub page: PageArgs,
     /// Also under every other ablation that the pairs allow
     #[arg(long)]
     pub sensitivity: bool,
@@ -119,6 +134,8 @@ pub struct Compare {
     /// A PEFT adapter folder on top of the other checkpoint
     #[arg(long, value_name = "FOLDER", required_unless_present = "against")]
     pub against_adapter: Option<PathBuf>,
+    #[command(flatten)]
+    pub page: PageArgs,
     /// A circuit in EAP-IG's JSON, of both models' architecture
     #[arg(long, value_name = "JSON")]
     pub circuit: PathBuf,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::FileError;
 use crate::base::files;
+use crate::mediate::circuit::AblationKind;
 
 /// A whole run: model, eval sets, and how each stage does its work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub struct Recipe {
     /// How the pathway is found.
     #[serde(default)]
     pub mediate: MediateRecipe,
+    /// Where it is given, a circuit (edge by edge) is found beside the pathway, and run again in every arm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit: Option<CircuitRecipe>,
     /// How adapters are trained.
     #[serde(default)]
     pub tune: TuneRecipe,
@@ -112,6 +116,31 @@ impl Default for MediateRecipe {
             share: 0.8,
             max_sites: 6,
         }
+    }
+}
+
+/// `[circuit]`: edges are scored on the discovery pairs of `[mediate]`, and everything is measured on held-out pairs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CircuitRecipe {
+    /// Points of integrated gradients (EAP-IG over the inputs).
+    pub steps: usize,
+    /// Edges to take by magnitude, grown from the logits; a twentieth of all where it is left out.
+    pub edges: Option<usize>,
+    /// At most so many held-out pairs of each eval set, dealt out over its framings.
+    pub pairs: usize,
+    /// Random circuits of the same size that it is set beside; 0 leaves out tests and completeness.
+    pub random: usize,
+    /// Edges of the circuit whose own effect is measured, the strongest first.
+    pub minimality: usize,
+    /// What a cut edge brings: counterfactual, zero, mean or mean_positional.
+    pub ablation: AblationKind,
+}
+
+impl Default for CircuitRecipe {
+    fn default() -> Self {
+        let ablation = AblationKind::Counterfactual;
+        Self { steps: 5, edges: None, pairs: 30, random: 30, minimality: 10, ablation }
     }
 }
 
@@ -237,6 +266,13 @@ impl Recipe {
             ("tune.accumulation", self.tune.accumulation),
             ("tune.rank", self.tune.rank),
         ];
+        let circuit = self.circuit.clone().unwrap_or_default();
+        let of_circuit = [
+            ("circuit.steps", circuit.steps),
+            ("circuit.edges", circuit.edges.unwrap_or(1)),
+            ("circuit.pairs", circuit.pairs),
+        ];
+        let positive = positive.into_iter().chain(of_circuit).collect::<Vec<_>>();
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("{name} is 0; it must be at least 1"));
         }
@@ -262,6 +298,29 @@ mod tests {
         assert_eq!(recipe.model, "embedded");
         assert!(recipe.targets.effect_reduction >= 0.8);
         assert_eq!(recipe.tune.arms.len(), 5);
+        assert!(recipe.circuit.is_some());
+    }
+
+    #[test]
+    fn a_circuit_is_traced_where_the_table_stands_and_not_else() {
+        let parse = |table: &str| {
+            let text = format!("version = 1\nname = \"x\"\neval_sets = [\"hiring\"]\n{table}");
+            Recipe::parse(Path::new("r.toml"), &text).map_err(|error| error.to_string())
+        };
+        // A recipe without the table resolves to the same JSON as before there was one.
+        let none = parse("").expect("no table");
+        assert!(!serde_json::to_string(&none).expect("JSON").contains("circuit"));
+        let zero = parse("[circuit]\nablation = \"zero\"\npairs = 7\n").expect("a table").circuit.expect("asked for");
+        assert_eq!((zero.ablation, zero.pairs, zero.random), (AblationKind::Zero, 7, 30));
+        for (table, wanted) in [
+            ("[circuit]\nsteps = 0\n", "circuit.steps is 0"),
+            ("[circuit]\nedges = 0\n", "circuit.edges is 0"),
+            ("[circuit]\nedgs = 3\n", "did you mean `edges`"),
+            ("[circuit]\nablation = \"none\"\n", "line 5"),
+        ] {
+            let error = parse(table).expect_err(wanted);
+            assert!(error.contains(wanted), "{error}");
+        }
     }
 
     #[test]

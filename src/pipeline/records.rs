@@ -8,7 +8,7 @@ use super::recipe::TargetRecipe;
 use super::targets::UNWANTED;
 use crate::base::FileError;
 use crate::compare::Margins;
-use crate::record::{AdapterIdentity, ModelIdentity, Request, RunRecord, Versions};
+use crate::record::{AdapterIdentity, CircuitRecord, ModelIdentity, Request, RunRecord, Versions};
 use crate::report::Arm;
 use crate::stats::{Estimate, Pathway};
 
@@ -86,6 +86,39 @@ pub fn pathway_line(pathway: &Pathway) -> String {
         format!("{} of the effect (put in), {} (taken out)", share(&pathway.share), share(&pathway.share_denoised));
     let reason = pathway.share.undefined.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     format!("{} carries {shares}{reason}", pathway.sites.join(" + "))
+}
+
+/// Why an eval set has no circuit.
+pub const NO_CIRCUIT: &str = "no circuit was looked for, since no pair's two prompts have equally many tokens";
+
+/// A circuit in one line.
+pub fn circuit_line(circuit: &CircuitRecord) -> String {
+    let evaluation = &circuit.report.evaluation;
+    let faithfulness = match (evaluation.faithfulness.value, evaluation.faithfulness.interval) {
+        (Some(value), Some(interval)) => {
+            format!("faithfulness {value:.2} [{:.2}, {:.2}]", interval.low, interval.high)
+        }
+        _ => format!("no faithfulness: {}", evaluation.faithfulness.undefined.as_deref().unwrap_or("undefined")),
+    };
+    let pairs = circuit.report.pairs;
+    format!(
+        "a circuit of {} of {} edges, {faithfulness} on {pairs} held-out pairs",
+        evaluation.edges, circuit.decoder_edges
+    )
+}
+
+/// What limits the conclusions from circuits.
+pub fn circuit_caveats(sets: &[Population], traced: &[CircuitRecord]) -> Vec<String> {
+    let without = |set: &&Population| traced.iter().all(|circuit| circuit.population != set.id);
+    let mut caveats: Vec<String> =
+        sets.iter().filter(without).map(|set| format!("{}: {NO_CIRCUIT}.", set.id)).collect();
+    if !traced.is_empty() {
+        caveats.push(
+            "A circuit's numbers hang on what stands in for a cut edge (here its ablation, named beside each number), and its edges were chosen by a gradient, not one by one."
+                .into(),
+        );
+    }
+    caveats
 }
 
 /// An arm of the report.

@@ -26,7 +26,7 @@ pub use calibration::{CalibrationRow, CalibrationSpec, calibrate};
 pub use checkpoint::write_checkpoint;
 pub use error::PlantedError;
 pub use exchange::{read_scores, write_models};
-pub use methods::Method;
+pub use methods::{DormantEffects, Method};
 pub use node::{Node, UnknownNode};
 pub use render::markdown;
 pub use suite::{DEVELOPMENT, SuiteSpec, model_seed, stream_digest, tasks};

@@ -4,10 +4,12 @@
 //! (seconds, memory, thread counts) is kept apart in [`Timings`], in a file of its own. A record of a newer schema is
 //! refused, never guessed at. Numbers only: reading, comparing and reporting records needs no weights.
 
+mod circuit;
 mod identity;
 mod run;
 mod timings;
 
+pub use circuit::{CircuitChange, CircuitRecord};
 pub use identity::{AdapterIdentity, EvalSetIdentity, ModelIdentity, Request, Versions};
 pub use run::{RunRecord, SCHEMA, SiteSweep};
 pub use timings::{StageTiming, Timings};

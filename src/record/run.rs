@@ -6,7 +6,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AdapterIdentity, EvalSetIdentity, ModelIdentity, RecordError, Request, Versions};
+use super::{
+    AdapterIdentity, CircuitChange, CircuitRecord, EvalSetIdentity, ModelIdentity, RecordError, Request, Versions,
+};
 use crate::base::{Digest, FileError, files};
 use crate::stats::{Check, Effect, EffectGrid, Estimate, Item, MetricScore, Pathway, Refutation, SiteEffect};
 
@@ -63,6 +65,12 @@ pub struct RunRecord {
     /// The pathways found.
     #[serde(default)]
     pub pathways: Vec<Pathway>,
+    /// The circuits found, edge by edge; empty where the run was not asked for any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub circuits: Vec<CircuitRecord>,
+    /// What the base's circuits do in this checkpoint, pair by pair; empty in the base.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub circuit_changes: Vec<CircuitChange>,
     /// The always-on checks.
     #[serde(default)]
     pub checks: Vec<Check>,
@@ -92,6 +100,8 @@ impl RunRecord {
             sites: Vec::new(),
             grids: Vec::new(),
             pathways: Vec::new(),
+            circuits: Vec::new(),
+            circuit_changes: Vec::new(),
             checks: Vec::new(),
             refutations: Vec::new(),
         }
@@ -159,6 +169,8 @@ impl RunRecord {
             finite.estimate(&format!("pathway of {}", pathway.population), &pathway.share)?;
             finite.estimate(&format!("pathway of {} (denoised)", pathway.population), &pathway.share_denoised)?;
         }
+        self.circuits.iter().try_for_each(|circuit| circuit.validate(&mut finite))?;
+        self.circuit_changes.iter().try_for_each(|change| change.validate(&mut finite))?;
         for check in &self.checks {
             finite.number(&format!("check {}", check.name), check.worst)?;
             finite.number(&format!("check {}: tolerance", check.name), check.tolerance)?;
@@ -182,12 +194,12 @@ fn error_of_record(error: FileError) -> FileError {
     }
 }
 
-struct Finite<'a> {
+pub(super) struct Finite<'a> {
     record: &'a str,
 }
 
 impl Finite<'_> {
-    fn number(&mut self, place: &str, value: impl Into<Option<f64>>) -> Result<(), RecordError> {
+    pub(super) fn number(&mut self, place: &str, value: impl Into<Option<f64>>) -> Result<(), RecordError> {
         match value.into() {
             Some(value) if !value.is_finite() => {
                 Err(RecordError::NotFinite { record: self.record.to_owned(), place: place.to_owned(), value })
@@ -196,7 +208,7 @@ impl Finite<'_> {
         }
     }
 
-    fn estimate(&mut self, place: &str, estimate: &Estimate) -> Result<(), RecordError> {
+    pub(super) fn estimate(&mut self, place: &str, estimate: &Estimate) -> Result<(), RecordError> {
         self.number(place, estimate.value)?;
         if let Some(interval) = estimate.interval {
             self.number(&format!("{place}: interval"), interval.low)?;

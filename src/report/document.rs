@@ -2,7 +2,7 @@
 //! they cannot say different things.
 
 use super::data::{ExamplePair, ReportGraph, Target};
-use super::figure::{Curves, Forest, Heat};
+use super::figure::{Chart, Curves, Forest, Heat, PathwayDiagram};
 
 /// A good, bad, undecided or merely neutral thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +107,8 @@ pub(super) enum Figure {
     Forest(Forest),
     Heat(Heat),
     Curves(Curves),
+    Pathway(PathwayDiagram),
+    Chart(Chart),
 }
 
 /// An arm's name and its place in the order of arms, for legends.
@@ -168,4 +170,6 @@ pub(super) struct Document {
     pub(super) title: String,
     pub(super) subtitle: String,
     pub(super) sections: Vec<Section>,
+    /// Where the numbers come from, at the foot of the page.
+    pub(super) origin: String,
 }

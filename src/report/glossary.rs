@@ -87,6 +87,32 @@ static TERMS: &[(&str, &str, &str)] = &[
         "The part of the total effect that appears when the pathway's sites alone are exchanged.",
     ),
     (
+        "circuit",
+        "Circuit",
+        "Some of the edges between the network's parts (what one head or MLP writes, as another one reads it); it is \
+         run with every edge outside it cut.",
+    ),
+    (
+        "faithfulness",
+        "Faithfulness",
+        "The share of the effect that is there when only the circuit's edges are left: 100 % is the whole model, 0 % the \
+         model with every edge cut; it may exceed 100 % where the rest works against the effect.",
+    ),
+    (
+        "cpr",
+        "CPR and CMD",
+        "Areas over the size of circuits, from a thousandth of the edges to all: CPR under the faithfulness (edges that \
+         help first), CMD between it and 1 (edges that matter first); over the share that was asked for, over the share \
+         left after pruning, or over its natural logarithm, where every doubling counts alike.",
+    ),
+    (
+        "hypothesis-tests",
+        "Tests of a circuit",
+        "Equivalence and independence ask whether the circuit does what the model does and the rest nothing, and pass \
+         where that is not rejected; sufficiency and partial necessity ask whether it beats nine in ten random circuits \
+         of its size, kept or cut, and pass where that is shown.",
+    ),
+    (
         "q-value",
         "q-value",
         "A p-value after the Benjamini–Hochberg correction over all sites of the sweep: among sites with q below \

@@ -37,7 +37,7 @@ pub(super) fn render(document: &Document) -> String {
                     }
                 }
                 main { @for section in &document.sections { (render_section(section)) } }
-                footer { "Made by Counterpath from the records of the run. The Markdown file beside this page holds the same content as text." }
+                footer { (document.origin) }
                 script { (PreEscaped(SCRIPT)) }
             }
         }
@@ -166,6 +166,7 @@ fn render_figures(figures: &[Figure], key: &str) -> Markup {
     let graphs = figures.iter().any(|figure| matches!(figure, Figure::Graph(_)));
     html! {
         @if graphs { (graph_legend()) }
+        @if figures.iter().any(|figure| matches!(figure, Figure::Pathway(_))) { (pathway_legend()) }
         div class="figures" {
             @for (index, figure) in figures.iter().enumerate() {
                 figure class=(figure_class(figure)) {
@@ -183,7 +184,8 @@ fn figure_class(figure: &Figure) -> &'static str {
         Figure::Forest(_) => "of-forest",
         Figure::Heat(heat) if heat.grid.columns.len() > 16 => "of-heat whole-row",
         Figure::Heat(_) => "of-heat",
-        Figure::Curves(_) => "of-curves",
+        Figure::Curves(_) | Figure::Chart(_) => "of-curves",
+        Figure::Pathway(_) => "of-pathway",
     }
 }
 
@@ -205,6 +207,22 @@ fn graph_legend() -> Markup {
                     (word)
                 }
             }
+        }
+    }
+}
+
+fn pathway_legend() -> Markup {
+    html! {
+        ul class="legend" aria-label="Kinds of edges" {
+            @for (sign, word) in [("carries", "carries the effect"), ("against", "works against it")] {
+                li {
+                    svg class="pathway sample" viewBox="0 0 34 12" width="34" height="12" aria-hidden="true" {
+                        g class={ "edge " (sign) } { path d="M1 6L26 6" stroke-width="3" {} polygon points="25,1.5 25,10.5 33,6" {} }
+                    }
+                    (word)
+                }
+            }
+            li { "the wider, the larger the score" }
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::data::{ExampleKind, Target, TargetStatus};
 use super::diff::{self, Piece};
 use super::document::{Block, Cell, Document, ExampleCard, Figure, Inline, Table};
-use super::figure::{self, Curves, Heat};
+use super::figure::{self, Chart, Curves, Heat, PathwayDiagram};
 use super::number;
 use super::words::{plain, population_in_words};
 
@@ -159,6 +159,8 @@ fn write_figure(out: &mut String, figure: &Figure) {
         Figure::Forest(_) => return,
         Figure::Heat(heat) => write_heat(heat),
         Figure::Curves(curves) => write_curves(curves),
+        Figure::Pathway(diagram) => write_pathway(diagram),
+        Figure::Chart(chart) => write_chart(chart),
     };
     out.push_str(&text);
     out.push('\n');
@@ -207,6 +209,31 @@ fn write_curves(curves: &Curves) -> String {
             .collect();
         let how = if line.trained { "" } else { ", not trained on" };
         out.push_str(&format!("| {}{how} | {} |\n", escape(&line.label), cells.join(" | ")));
+    }
+    out
+}
+
+fn write_pathway(diagram: &PathwayDiagram) -> String {
+    let rows: String = diagram
+        .edges
+        .iter()
+        .map(|edge| format!("| {} | {} |\n", escape(&figure::ends_in_words(edge)), number::significant(edge.effect)))
+        .collect();
+    format!("*{}*\n\n| edge | score, nats |\n| --- | ---: |\n{rows}", escape(&diagram.caption))
+}
+
+fn write_chart(chart: &Chart) -> String {
+    let (heads, rows, marks) = figure::table_of(chart);
+    let line = |cells: &[String]| {
+        let cells: Vec<String> = cells.iter().map(|cell| escape(cell)).collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    let mut out = format!("*{}: {}*\n\n{}|", escape(&chart.caption), escape(&chart.axes.1), line(&heads));
+    out.push_str(&" ---: |".repeat(heads.len()));
+    out.push('\n');
+    out.extend(rows.iter().map(|row| line(row)));
+    for mark in marks {
+        out.push_str(&format!("\n{}.\n", escape(&mark)));
     }
     out
 }

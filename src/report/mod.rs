@@ -3,6 +3,8 @@
 //! A report is made in two steps: [`ReportData`] (numbers, read from a run folder) becomes a document without a format,
 //! and the document becomes HTML or Markdown. Both therefore say the same. Numbers only: no weights are needed.
 
+mod benchmark;
+mod circuit_page;
 mod data;
 mod diff;
 mod document;
@@ -16,11 +18,13 @@ mod sections;
 pub mod terminal;
 mod words;
 
+pub use benchmark::{BenchmarkPage, CalibrationPoint, MethodDifference, MethodRow, MethodTable, Trap};
+pub use circuit_page::CircuitPage;
 pub use data::{
     Arm, Canary, EdgeKind, ExampleKind, ExamplePair, ExampleResponse, GraphEdge, GraphNode, Headline, HeadlineRole,
     ReportGraph, RunSummary, SUMMARY_SCHEMA, Target, TargetStatus, TrainingCurve,
 };
-pub use figure::{CircuitEdge, CircuitFigure, FaithfulnessLine, circuit_svg};
+pub use figure::{CircuitFigure, FaithfulnessLine, circuit_svg};
 pub use folder::ReportData;
 
 use std::path::PathBuf;

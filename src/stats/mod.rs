@@ -5,6 +5,7 @@ pub mod auc;
 pub mod binomial;
 pub mod bootstrap;
 pub mod calibration;
+pub mod circuit;
 pub mod design;
 mod draws;
 pub mod errors;

@@ -31,11 +31,12 @@ fn a_circuit_is_discovered_evaluated_and_compared() {
     let path = |name: &str| folder.join(name).display().to_string();
     std::fs::write(path("pairs.jsonl"), pairs()).expect("pairs");
     let (pairs, circuit, found, svg) = (path("pairs.jsonl"), path("circuit.json"), path("found.json"), path("c.svg"));
+    let (page, told) = (path("page.html"), path("page.md"));
     let small = ["--random", "4", "--minimality", "2"];
     let discover = |extra: &[&str]| {
         let mut arguments = vec!["circuit", "discover", "--model", "embedded", "--pairs", &pairs, "--sign", "measured"];
         arguments.extend(["--circuit", &circuit, "--output", &found, "--svg", &svg, "--edges", "60", "--steps", "2"]);
-        arguments.extend(["--confirm", "3", "--sample", "2"]);
+        arguments.extend(["--confirm", "3", "--sample", "2", "--html", &page, "--markdown", &told]);
         arguments.extend(small);
         arguments.extend(extra);
         done(&arguments)
@@ -53,6 +54,18 @@ fn a_circuit_is_discovered_evaluated_and_compared() {
     assert_eq!(result["curves"][1]["points"].as_array().expect("points").len(), 10);
     assert!(!folder.join("found.json.journal").exists(), "the journal goes once the result stands");
     assert!(std::fs::read_to_string(path("c.svg")).expect("drawing").contains("logits"));
+    // The page: every edge is drawn, the curve has its two lines, and both files give the areas on all three axes.
+    let read = |name: &str| std::fs::read_to_string(path(name)).expect("page");
+    let (html, markdown) = (read("page.html"), read("page.md"));
+    let drawn = html.matches("<g class=\"edge carries\"><title>").count()
+        + html.matches("<g class=\"edge against\"><title>").count();
+    assert_eq!(drawn as u64, result["realised"].as_u64().expect("edges").min(40));
+    let log = result["curves"][1]["log"]["cmd"].as_f64().expect("an area on the log axis");
+    for text in [&html, &markdown] {
+        for wanted in ["by signed score", "random circuits", "What the scores may have missed", &format!("{log:.3}")] {
+            assert!(text.contains(wanted), "{wanted}: {text}");
+        }
+    }
     // The same request gives the same bytes.
     let before = std::fs::read(path("found.json")).expect("result");
     discover(&["--json"]);
@@ -60,10 +73,11 @@ fn a_circuit_is_discovered_evaluated_and_compared() {
 
     let again = path("again.json");
     let mut arguments = vec!["circuit", "evaluate", "--model", "embedded", "--pairs", &pairs, "--sign", "measured"];
-    arguments.extend(["--circuit", &circuit, "--output", &again, "--sensitivity"]);
+    arguments.extend(["--circuit", &circuit, "--output", &again, "--sensitivity", "--html", &page]);
     arguments.extend(small);
     let printed = done(&arguments);
     assert!(printed.contains("mean_positional") && printed.contains("f(M-C)"), "{printed}");
+    assert!(read("page.html").contains("The same circuit under every ablation"));
     let evaluated = json(folder.join("again.json").as_path());
     assert_eq!(evaluated["sensitivity"].as_array().expect("ablations").len(), 4);
     assert_eq!(evaluated["report"]["pairs"], 8);
@@ -71,8 +85,9 @@ fn a_circuit_is_discovered_evaluated_and_compared() {
 
     let compared = path("compared.json");
     let mut arguments = vec!["circuit", "compare", "--model", "embedded", "--against", "embedded", "--pairs", &pairs];
-    arguments.extend(["--circuit", &circuit, "--output", &compared]);
+    arguments.extend(["--circuit", &circuit, "--output", &compared, "--markdown", &told]);
     assert!(done(&arguments).contains("carried"));
+    assert!(read("page.md").contains("below each value its paired difference"), "{}", read("page.md"));
     let compared = json(folder.join("compared.json").as_path());
     for contrast in compared["contrasts"].as_array().expect("contrasts") {
         assert!(contrast["difference"]["value"].as_f64().expect("value").abs() < 1e-9, "{contrast}");

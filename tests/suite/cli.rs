@@ -56,6 +56,12 @@ texts = 8
 [mediate]
 pairs = 12
 sites = ["z"]
+[circuit]
+steps = 2
+edges = 20
+pairs = 10
+random = 3
+minimality = 2
 [tune]
 steps = 12
 batch = 8
@@ -89,6 +95,29 @@ fn the_loop_runs_resumes_and_repeats_to_the_byte_at_any_thread_count() {
     let before = std::fs::read(one.join("causal/record.json")).expect("record");
     run("one", "2");
     assert_eq!(std::fs::read(one.join("causal/record.json")).expect("record"), before);
+    // The circuit is in the record, the arm has its differences, and the page draws it.
+    let record_of = |arm: &str| crate::shared::json(&one.join(arm).join("record.json"));
+    assert_eq!(record_of("base")["circuits"][0]["report"]["pairs"], 10);
+    assert_eq!(record_of("causal")["circuit_changes"][0]["comparison"]["contrasts"].as_array().map(Vec::len), Some(7));
+    assert!(html.contains("<svg class=\"pathway\" ") && html.contains("The same circuit before and after"));
+    // What is kept of the stage is read again, unless it answers another request.
+    let kept = one.join("base/circuits/hiring.result.json");
+    let text = std::fs::read_to_string(&kept).expect("kept");
+    std::fs::write(&kept, text.replacen("\"discovery_pairs\": 12", "\"discovery_pairs\": 999", 1)).expect("marked");
+    run("one", "2");
+    assert_eq!(record_of("base")["circuits"][0]["discovery_pairs"], 999);
+    let at = text.find("sha256:").expect("a digest") + 7;
+    let mut other = text.clone();
+    other.replace_range(at..=at, if &text[at..=at] == "0" { "1" } else { "0" });
+    std::fs::write(&kept, other).expect("another request");
+    run("one", "2");
+    assert_eq!(std::fs::read_to_string(&kept).expect("kept"), text);
+    // The circuit that the run wrote is one that the verb reads.
+    let circuit = one.join("base/circuits/hiring.json").display().to_string();
+    let result = folder.join("evaluated.json").display().to_string();
+    let mut arguments = vec!["circuit", "evaluate", "--model", "embedded", "--eval-set", "hiring"];
+    arguments.extend(["--circuit", &circuit, "--output", &result, "--random", "0", "--minimality", "0"]);
+    done(&arguments);
     // Another request may not take the folder over.
     let other = write(&folder, "other.toml", &SMALL.replace("steps = 12", "steps = 13"));
     refused(&["run", &other, "--output", one.to_str().expect("path")], "another request (recipe differs)");

@@ -134,12 +134,16 @@ fn the_benchmark_gives_the_same_bytes_at_any_number_of_threads() {
         pool.install(|| {
             let tasks = tasks(&spec).expect("tasks");
             let found = run_benchmark(&spec, &tasks, Vec::new(), Some(&curve), &Silent).expect("benchmark");
-            serde_json::to_string(&found).expect("JSON") + &markdown(&found)
+            let page = counterpath::pipeline::benchmark_page(&found, "a command").html();
+            serde_json::to_string(&found).expect("JSON") + &markdown(&found) + &page
         })
     };
     let one = run(1);
     assert_eq!(one, run(3));
     assert!(one.contains("exact, both directions") && one.contains("saturated gate"));
+    // The calibration curve is a figure: a panel a direction, a line a strength, a point a claimed rate.
+    assert_eq!(one.matches("<svg class=\"curves chart\" ").count(), 2);
+    assert_eq!(one.matches("strength 0.5 at ").count(), 2 * 3);
 }
 
 #[test]
@@ -253,6 +257,21 @@ fn the_verb_writes_the_table_and_refuses_scores_that_do_not_fit() {
     assert_eq!(table, std::fs::read_to_string(folder.join("out/pathways.md")).expect("the table"));
     let record: serde_json::Value = files::read_json(&folder.join("out/pathways.json")).expect("JSON");
     assert_eq!(record["table"]["sections"].as_array().map(Vec::len), Some(4));
+    // The page has the same numbers: methods with their intervals, and each trap's share of wrong nodes by method.
+    let page = std::fs::read_to_string(folder.join("out/pathways.html")).expect("the page");
+    assert!(page.starts_with("<!DOCTYPE html>") && !page.contains("http://") && !page.contains("https://"));
+    for trap in record["table"]["traps"].as_array().expect("traps") {
+        let (label, nodes) = (trap["label"].as_str().expect("label"), &trap["nodes"]);
+        assert!(page.contains(&format!("scope=\"col\" class=\"number\">{label} ({nodes})</th>")), "{label} ({nodes})");
+    }
+    let wrong = |on: bool| {
+        let traps = record["table"]["traps"].as_array().expect("traps").iter();
+        let own = traps.filter(move |trap| trap["on_pathway"] == on);
+        let shares = own.flat_map(|trap| trap["fallen"].as_array().expect("methods").clone());
+        shares.filter(|share| share[1].as_f64().expect("share") >= 0.5).count()
+    };
+    assert_eq!(page.matches("<span class=\"badge bad\">").count(), wrong(true) + wrong(false));
+    assert!(page.contains("On a pathway: share missed") && page.contains("On no pathway: share taken for one"));
     run(&["--write-models", &path("models")]);
     assert!(folder.join("models/compiled-001/model.safetensors").exists() && folder.join("models/truth.json").exists());
     std::fs::write(folder.join("bad.json"), r#"{"method": "mine", "scores": {"compiled-000": {"nodes": {}}}}"#)

@@ -65,6 +65,8 @@ fn hostile_text_is_shown_and_not_run() {
     data.summary.graphs[0].nodes[0].detail = hostile.into();
     data.summary.canaries[0].text = hostile.into();
     data.records[0].grids[0].columns[1] = hostile.into();
+    data.records[0].circuits[0].edges[0].from = hostile.into();
+    data.records[0].circuits[1].population = hostile.into();
     data.records[0].scores[0].note = hostile.into();
     let html = report::html(&data);
     assert_eq!(html.matches("<script>").count(), 1, "our own script alone");
@@ -79,6 +81,10 @@ fn undefined_values_give_their_reasons_and_nothing_is_nan() {
     data.records[0].scores[0].estimate = Estimate::undefined("no prompt had a label", 0, 0);
     data.records[1].effects[0].estimate = Estimate::undefined("one cluster only", 3, 1);
     data.records[2].pathways.clear();
+    data.records[0].circuits[0].report.evaluation.faithfulness = Estimate::undefined("no total effect", 3, 1);
+    data.records[0].circuits[0].curves[0].points[0].faithfulness = Estimate::undefined("no total effect", 3, 1);
+    data.records[0].circuits[0].curves[0].log = None;
+    data.records[0].circuits[1].edges[2].effect = f64::NAN;
     data.summary.curves[0].points = vec![(0, f64::NAN), (1, f64::INFINITY)];
     data.summary.examples[0].responses[0].factual = vec![f64::NAN, 0.5];
     data.summary.examples[0].responses[0].effect = Some(f64::NEG_INFINITY);
@@ -121,7 +127,7 @@ fn html_and_markdown_have_the_same_sections() {
     let data = sample::data();
     let (html, markdown) = (report::html(&data), report::markdown(&data));
     let titles: Vec<&str> = markdown.lines().filter_map(|line| line.strip_prefix("## ")).collect();
-    assert_eq!(titles.len(), 12);
+    assert_eq!(titles.len(), 13);
     for title in titles {
         assert!(html.contains(&format!("-title\">{title}</h2>")), "{title}");
     }
@@ -161,6 +167,7 @@ fn a_report_of_little_still_reads() {
     record.grids.clear();
     record.sites.clear();
     record.pathways.clear();
+    record.circuits.clear();
     record.checks.clear();
     record.refutations.clear();
     for data in [
@@ -213,6 +220,76 @@ fn the_clock_stays_out_of_the_records() {
     let text = serde_json::to_string(&data.records).expect("json");
     assert!(!text.contains("seconds") && !text.contains("2025-01-01"));
     assert_ne!(data.timings, Timings::default());
+}
+
+#[test]
+fn the_circuit_is_drawn_and_told_with_its_curve_its_null_and_what_tuning_left_of_it() {
+    let data = sample::data();
+    let (html, markdown) = (report::html(&data), report::markdown(&data));
+    let section = html.split("<section id=\"circuit\"").nth(1).expect("a section");
+    let section = section.split("</section>").next().expect("its end");
+    // Two sets have one: a diagram with all seven edges each, a curve with three lines and the random circuits.
+    assert_eq!(section.matches("<svg class=\"pathway\" ").count(), 2);
+    assert_eq!(
+        (
+            section.matches("g class=\"edge carries\"><title>").count(),
+            section.matches("g class=\"edge against\"><title>").count()
+        ),
+        (10, 4)
+    );
+    assert_eq!(section.matches("<svg class=\"curves chart\" ").count(), 2);
+    assert!(section.contains("random circuits of its size at 0.0146: 2 from −0.130 to 0.0200"), "{section}");
+    for text in [section, &markdown] {
+        for wanted in [
+            "7 of 479 edges carry 93.1 [91.1, 95.3] % of the effect",
+            "a0.h1 → m0",
+            "6.908 and 0",
+            "4.912",
+            "1.996",
+            "beaten",
+            "p = 0.002",
+            "the mean total effect, 0.232, may be 0",
+        ] {
+            assert!(text.replace('\\', "").contains(wanted), "{wanted}");
+        }
+    }
+    // A difference stands below the value that it led to: causal leaves 2.9 · 0.08 of 2.9 nats.
+    let rows: Vec<&str> = markdown.lines().filter(|line| line.starts_with("| causal | 0.23 (−2.67 ")).collect();
+    assert_eq!(rows.len(), 2);
+    // Without circuits there is no section.
+    let mut without = data;
+    without.records.iter_mut().for_each(|record| record.circuits.clear());
+    assert!(!report::html(&without).contains("id=\"circuit\""));
+}
+
+#[test]
+fn a_circuit_page_says_what_the_report_says() {
+    let page = report::CircuitPage {
+        title: "A circuit <found>".into(),
+        model: "embedded".into(),
+        circuits: vec![sample::circuits::circuit("hiring")],
+        changes: vec![("tuned".into(), sample::circuits::change("hiring", 1))],
+        command: "counterpath circuit discover".into(),
+    };
+    let (html, markdown) = (page.html(), page.markdown());
+    assert!(html.starts_with("<!DOCTYPE html>") && html.contains("A circuit &lt;found&gt;"));
+    assert!(html.contains("<svg class=\"pathway\" ") && html.contains("class=\"ideal\""));
+    for wanted in ["479 edges", "counterpath circuit discover", "embedded"] {
+        assert!(html.contains(wanted) && markdown.contains(wanted), "{wanted}");
+    }
+    assert!(markdown.contains("| tuned |"), "{markdown}");
+}
+
+#[test]
+fn numbers_of_a_circuit_that_are_none_are_not_saved() {
+    let file = std::env::temp_dir().join(format!("counterpath-circuit-record-{}.json", std::process::id()));
+    let mut record = sample::record(0);
+    record.save(&file).expect("finite");
+    assert_eq!(RunRecord::load(&file).expect("read"), record);
+    record.circuits[0].curves[1].log = Some(counterpath::stats::circuit::Areas { cpr: f64::NAN, cmd: 0.0 });
+    let message = record.save(&file).expect_err("not finite").to_string();
+    assert!(message.contains("circuit of hiring: area"), "{message}");
+    files::remove(&file).expect("remove");
 }
 
 /// Every section, table and sentence of a small made-up run.

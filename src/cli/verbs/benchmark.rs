@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use counterpath::base::{Progress, files};
+use counterpath::pipeline::benchmark_page;
 use counterpath::planted::{
     CalibrationSpec, SuiteSpec, Tier, markdown, read_scores, run_benchmark, tasks, write_models,
 };
@@ -42,6 +43,8 @@ fn pathways(args: &Pathways, format: Format, progress: &dyn Progress) -> Result<
         files::create_folder(folder)?;
         files::write_json(&folder.join("pathways.json"), &found)?;
         files::write_atomic(&folder.join("pathways.md"), text.as_bytes())?;
+        let page = benchmark_page(&found, &super::command());
+        files::write_atomic(&folder.join("pathways.html"), page.html().as_bytes())?;
     }
     match format {
         Format::Json => print_json(&found),

@@ -6,14 +6,16 @@ use counterpath::intervene::path::{PathGraph, PathRunner};
 use counterpath::intervene::{Outcome, TokenPair};
 use counterpath::mediate::attribution::{AttributionSpec, Grid, Method, MetricSign};
 use counterpath::mediate::circuit::{
-    AblationKind, Areas, Contrast, DiscoverSpec, Evaluator, Evidence, KeptRuns, Ranking, Rule, circuit_request,
-    compare, discover, hold_out, read_circuit, report, sensitivity, write_circuit,
+    AblationKind, Areas, Axis, CircuitReport, Contrast, DiscoverSpec, Evaluator, Evidence, KeptRuns, Ranking, Rule,
+    circuit_request, compare, discover, hold_out, read_circuit, report, sensitivity, write_circuit,
 };
 use counterpath::mediate::{journal_path, read_pairs};
 use counterpath::model::{LanguageModel, LoadOptions};
+use counterpath::pipeline::circuits::{record_of, record_of_file, turned};
 use counterpath::pipeline::mediation::MediationPairs;
 use counterpath::pipeline::population::{Population, Sizes};
 use counterpath::pipeline::recipe::{EvaluateRecipe, MediateRecipe};
+use counterpath::record::{CircuitChange, CircuitRecord};
 use counterpath::report::circuit_svg;
 use counterpath::report::terminal::{self, Align};
 use counterpath::stats::Bootstrap;
@@ -25,7 +27,8 @@ use super::super::circuit_args::{
 };
 use super::super::load::{load, load_parts, parse_device};
 use super::super::needs::{self, Batch, Next};
-use super::circuit_text::{WIDTH, cell, figure, print_report, print_table, row_of};
+use super::circuit_page::{figure, page};
+use super::circuit_text::{WIDTH, cell, print_report, print_table, row_of};
 use super::{Format, print_json};
 
 /// Does what was asked for.
@@ -46,7 +49,7 @@ fn fits(model: &str, load: &LoadArgs, passes: usize, format: Format) -> Result<N
 
 impl PairArgs {
     /// Pairs to choose on and, where an eval set brings them, others to measure on.
-    fn read(&self, model: &LanguageModel) -> Result<[Vec<TokenPair>; 2]> {
+    fn read(&self, model: &LanguageModel, progress: &dyn Progress) -> Result<[Vec<TokenPair>; 2]> {
         match (&self.pairs, &self.eval_set) {
             (Some(path), _) => Ok([read_pairs(path, model.tokenizer().ok())?, Vec::new()]),
             (None, Some(name)) => {
@@ -62,10 +65,19 @@ impl PairArgs {
                 if discovery.is_empty() || evaluation.is_empty() {
                     bail!("{name}: no pairs whose two prompts have equally many tokens in this model's tokenizer");
                 }
-                Ok([discovery, evaluation])
+                match self.sign {
+                    None => Ok(turned(model, [discovery, evaluation], progress)?),
+                    Some(_) => Ok([discovery, evaluation]),
+                }
             }
             (None, None) => bail!("give --pairs or --eval-set"),
         }
+    }
+
+    /// What the pairs are called.
+    fn name(&self) -> String {
+        let file = self.pairs.as_ref().map(|path| path.display().to_string());
+        file.or_else(|| self.eval_set.clone()).unwrap_or_default()
     }
 
     fn sign(&self) -> MetricSign {
@@ -93,7 +105,7 @@ fn run_discover(args: &Discover, format: Format, progress: &dyn Progress) -> Res
         return Ok(());
     }
     let loaded = load(&args.model, progress)?;
-    let [pairs, held_out] = args.pairs.read(&loaded.model)?;
+    let [pairs, held_out] = args.pairs.read(&loaded.model, progress)?;
     let [discovery, evaluation] = match args.pairs.pairs {
         Some(_) => hold_out(pairs, args.hold_out, Seed::new(args.pairs.seed)),
         None => [pairs, held_out],
@@ -129,6 +141,8 @@ fn run_discover(args: &Discover, format: Format, progress: &dyn Progress) -> Res
         files::write_atomic(path, circuit_svg(&figure(&found, &file)).as_bytes())?;
     }
     files::remove(&keep)?;
+    let circuits = vec![record_of(&args.pairs.name(), &found, &file)];
+    args.page.write(&page("A circuit, found and measured", &loaded.source, circuits, Vec::new()))?;
     if format == Format::Json {
         return print_json(&found);
     }
@@ -149,7 +163,8 @@ fn run_discover(args: &Discover, format: Format, progress: &dyn Progress) -> Res
                 format!("{:.4}", if name.starts_with("CPR") { areas.cpr } else { areas.cmd })
             })
         };
-        println!("{name}: {} on the fixed axis, {} on the realised", value(curve.fixed), value(curve.realised));
+        let [fixed, realised, log] = Axis::ALL.map(|axis| value(curve.areas(axis)));
+        println!("{name}: {fixed} on the fixed axis, {realised} on the realised, {log} on the log axis (of 6.908)");
     }
     if let Some(confirmed) = &found.confirmed {
         let discovered = confirmed.top.iter().filter(|edge| edge.discovered).count();
@@ -167,7 +182,7 @@ fn run_evaluate(args: &Evaluate, format: Format, progress: &dyn Progress) -> Res
     let loaded = load(&args.model, progress)?;
     let runner = PathRunner::new(&loaded.model)?;
     let file = read_circuit(&args.circuit, runner.graph())?;
-    let [pairs, held_out] = args.pairs.read(&loaded.model)?;
+    let [pairs, held_out] = args.pairs.read(&loaded.model, progress)?;
     let pairs = if held_out.is_empty() { pairs } else { held_out };
     let evidence = args.pairs.evidence();
     evidence.ablation.check(&[&pairs])?;
@@ -190,6 +205,8 @@ fn run_evaluate(args: &Evaluate, format: Format, progress: &dyn Progress) -> Res
     let result = json!({"report": found, "sensitivity": others});
     files::write_json(&args.output, &result)?;
     files::remove(kept.path())?;
+    let circuit = CircuitRecord { sensitivity: others.clone(), ..record_of_file(&args.pairs.name(), &found, &file) };
+    args.page.write(&page("A circuit, measured", &loaded.source, vec![circuit], Vec::new()))?;
     if format == Format::Json {
         return print_json(&result);
     }
@@ -223,7 +240,7 @@ fn run_compare(args: &Compare, format: Format, progress: &dyn Progress) -> Resul
             before.source
         );
     }
-    let [pairs, held_out] = args.pairs.read(&before.model)?;
+    let [pairs, held_out] = args.pairs.read(&before.model, progress)?;
     let pairs = if held_out.is_empty() { pairs } else { held_out };
     let evidence = args.pairs.evidence();
     evidence.ablation.check(&[&pairs])?;
@@ -246,6 +263,16 @@ fn run_compare(args: &Compare, format: Format, progress: &dyn Progress) -> Resul
     progress.finish();
     files::write_json(&args.output, &found)?;
     files::remove(kept.path())?;
+    let change = CircuitChange { population: args.pairs.name(), comparison: found.clone() };
+    let evaluation = found.before.clone();
+    let report =
+        CircuitReport { pairs: pairs.len(), evaluation, completeness: None, minimality: Vec::new(), judgement: None };
+    let circuit = record_of_file(&args.pairs.name(), &report, &file);
+    let name = match &args.against_adapter {
+        Some(folder) => folder.display().to_string(),
+        None => against.to_owned(),
+    };
+    args.page.write(&page("One circuit, before and after", &before.source, vec![circuit], vec![(name, change)]))?;
     if format == Format::Json {
         return print_json(&found);
     }

@@ -1,53 +1,11 @@
-//! What `circuit` prints and draws.
+//! What `circuit` prints.
 
-use counterpath::mediate::circuit::{CircuitEvaluation, CircuitFile, CircuitReport, Discovery, FaithfulnessCurve};
+use counterpath::mediate::circuit::{CircuitEvaluation, CircuitReport};
 use counterpath::report::terminal::{self, Align};
-use counterpath::report::{CircuitEdge, CircuitFigure, FaithfulnessLine};
 use counterpath::stats::Estimate;
 
 /// Width of printed tables.
 pub const WIDTH: usize = 120;
-
-/// Edges that a drawing shows at most.
-const DRAWN: usize = 200;
-
-/// What is drawn of a discovery.
-pub fn figure(found: &Discovery, file: &CircuitFile) -> CircuitFigure {
-    let graph = file.scores.graph;
-    let mut edges: Vec<CircuitEdge> = Vec::new();
-    for edge in file.circuit.edges() {
-        let name = graph.receiver_name(edge.receiver);
-        let input = name.split_once('<').map_or(String::new(), |(_, part)| part.trim_end_matches('>').to_owned());
-        let (from, effect) = (edge.sender.to_string(), file.scores.get(edge));
-        let mut readers: Vec<String> = graph.owners(edge.receiver).iter().map(ToString::to_string).collect();
-        // Of the heads that share keys and values, those that are part of the circuit.
-        let live = file.circuit.senders();
-        let parts = graph.owners(edge.receiver).into_iter().filter(|owner| live.contains(owner));
-        let living: Vec<String> = parts.map(|owner| owner.to_string()).collect();
-        if !living.is_empty() {
-            readers = living;
-        }
-        if readers.is_empty() {
-            readers.push(name);
-        }
-        edges.extend(readers.into_iter().map(|to| CircuitEdge {
-            from: from.clone(),
-            to,
-            input: input.clone(),
-            effect,
-        }));
-    }
-    edges.sort_by(|a, b| b.effect.abs().total_cmp(&a.effect.abs()));
-    edges.truncate(DRAWN);
-    let line = |curve: &FaithfulnessCurve, label: &str| FaithfulnessLine {
-        label: label.to_owned(),
-        points: curve.points.iter().filter_map(|point| Some((point.fraction, point.faithfulness.value?))).collect(),
-    };
-    let labels = ["by signed score", "by absolute score"];
-    let title = format!("{} of {} edges, {}", found.realised, found.decoder_edges, found.attribution.method.name());
-    let lines = found.curves.iter().zip(labels).map(|(curve, label)| line(curve, label));
-    CircuitFigure { title, edges, lines: lines.collect() }
-}
 
 /// A circuit's numbers and tests.
 pub fn print_report(report: &CircuitReport) {

@@ -3,6 +3,7 @@
 mod ablate;
 mod benchmark;
 mod circuit;
+mod circuit_page;
 mod circuit_text;
 mod compare;
 mod complete;
@@ -68,4 +69,10 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
 pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
     println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
+}
+
+/// The command as it was given.
+pub fn command() -> String {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    format!("counterpath {}", arguments.join(" "))
 }

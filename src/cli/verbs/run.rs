@@ -105,7 +105,6 @@ impl Job<'_> {
                 (merged.model, format!("{} with {} merged", loaded.source, folder.display()))
             }
         };
-        let command: Vec<String> = std::env::args().skip(1).collect();
         let request = RunRequest {
             model,
             source,
@@ -114,7 +113,7 @@ impl Job<'_> {
             near: self.near,
             output: self.output,
             seeds: self.seeds,
-            command: format!("counterpath {}", command.join(" ")),
+            command: super::command(),
         };
         let folder = request.output.display().to_string();
         let finished = run_loop(&request, progress)

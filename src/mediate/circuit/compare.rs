@@ -1,34 +1,10 @@
 //! One circuit on two checkpoints, such as before and after a fine-tune, pair by pair.
 
-use serde::{Deserialize, Serialize};
-
 use super::edges::Circuit;
-use super::evaluate::{CircuitEvaluation, Evaluator, mean_and_p_value};
+use super::evaluate::{Evaluator, mean_and_p_value};
 use crate::mediate::MediateError;
-use crate::stats::{Bootstrap, Estimate, Item};
-
-/// The second checkpoint's mean less the first's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Contrast {
-    /// `whole`, `empty`, `circuit`, `complement`; `total` is whole − empty, `carried` circuit − empty, `left` complement −
-    /// empty.
-    pub quantity: String,
-    /// The paired difference, in the metric's unit.
-    pub difference: Estimate,
-    /// Two-sided p-value of "no difference", signs of whole clusters flipped.
-    pub p_value: Option<f64>,
-}
-
-/// A circuit before and after.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CircuitComparison {
-    /// On the first checkpoint.
-    pub before: CircuitEvaluation,
-    /// On the second.
-    pub after: CircuitEvaluation,
-    /// Paired differences, after less before.
-    pub contrasts: Vec<Contrast>,
-}
+use crate::stats::circuit::{CircuitComparison, Contrast};
+use crate::stats::{Bootstrap, Item};
 
 /// Runs a circuit on two checkpoints of one graph and the same pairs. With [`super::super::attribution::MetricSign`]
 /// `Measured` each checkpoint would turn the metric its own way, so that is refused.

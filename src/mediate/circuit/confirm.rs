@@ -7,11 +7,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::evaluate::{EdgeEffect, Evaluator};
+use super::evaluate::Evaluator;
 use crate::base::seed::shuffle;
 use crate::intervene::path::Edge;
 use crate::mediate::MediateError;
 use crate::mediate::attribution::EdgeScores;
+use crate::stats::circuit::EdgeEffect;
 use crate::stats::{Bootstrap, clopper_pearson_upper};
 
 /// How a screen is confirmed.

@@ -1,34 +1,14 @@
 //! Faithfulness over the size of the circuit, and the areas under it.
 
-use serde::{Deserialize, Serialize};
-
 use super::evaluate::Evaluator;
-use super::select::{Ranking, Rule, Selection, select};
+use super::select::{Rule, Selection, select};
 use crate::mediate::MediateError;
 use crate::mediate::attribution::EdgeScores;
-use crate::stats::{Bootstrap, Estimate};
+use crate::stats::Bootstrap;
+use crate::stats::circuit::{Areas, CurvePoint, FaithfulnessCurve, Ranking};
 
 /// The shares of edges at which circuits are taken (MIB).
 pub const FRACTIONS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
-
-/// What stands on the horizontal axis. Part of an area's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Axis {
-    /// The share of edges that was asked for.
-    Fixed,
-    /// The share that is left after pruning.
-    Realised,
-}
-
-/// Areas between the first and the last size.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Areas {
-    /// ∫ f dk, more is better.
-    pub cpr: f64,
-    /// ∫ |1 − f| dk, less is better.
-    pub cmd: f64,
-}
 
 /// Trapezoids over points (k, f) in ascending order of k. From .001 on, a perfect circuit has CPR 0.999 and CMD 0.
 pub fn areas(points: &[(f64, f64)]) -> Areas {
@@ -40,44 +20,11 @@ pub fn areas(points: &[(f64, f64)]) -> Areas {
     areas
 }
 
-/// One circuit of a curve.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CurvePoint {
-    /// Share of edges asked for.
-    pub fraction: f64,
-    /// Edges that were taken.
-    pub requested: usize,
-    /// Edges after pruning.
-    pub realised: usize,
-    /// f(C).
-    pub faithfulness: Estimate,
-}
-
-/// Circuits of growing size.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FaithfulnessCurve {
-    /// Ranking of the edges.
-    pub ranking: Ranking,
-    /// What a cut edge brings.
-    pub ablation: String,
-    /// Edges of the decoder.
-    pub edges: usize,
-    /// By size.
-    pub points: Vec<CurvePoint>,
-    /// On the axis of what was asked for; none where a faithfulness is undefined.
-    pub fixed: Option<Areas>,
-    /// On the axis of what is left.
-    pub realised: Option<Areas>,
-}
-
-impl FaithfulnessCurve {
-    /// The areas on one axis.
-    pub fn areas(&self, axis: Axis) -> Option<Areas> {
-        match axis {
-            Axis::Fixed => self.fixed,
-            Axis::Realised => self.realised,
-        }
-    }
+/// The same over ln k, as MIB's `log_scale` has it: every doubling of the circuit counts alike. From .001 on, a perfect
+/// circuit has CPR ln 1000 = 6.908 and CMD 0. Points at k = 0 have no place on that axis and are left out.
+pub fn log_areas(points: &[(f64, f64)]) -> Areas {
+    let on_log: Vec<(f64, f64)> = points.iter().filter(|(k, _)| *k > 0.0).map(|(k, f)| (k.ln(), *f)).collect();
+    areas(&on_log)
 }
 
 /// Takes circuits greedily at `fractions` of the edges and runs them. Cost: one circuit run a pair and size.
@@ -104,14 +51,15 @@ pub fn faithfulness_curve(
             faithfulness: evaluator.faithfulness(metrics, bootstrap),
         })
         .collect();
-    let on = |place: &dyn Fn(&CurvePoint) -> f64| {
-        let pairs: Option<Vec<(f64, f64)>> =
-            points.iter().map(|point| Some((place(point), point.faithfulness.value?))).collect();
-        pairs.map(|pairs| areas(&pairs))
+    let on = |place: &dyn Fn(&CurvePoint) -> f64| -> Option<Vec<(f64, f64)>> {
+        points.iter().map(|point| Some((place(point), point.faithfulness.value?))).collect()
     };
-    let fixed = on(&|point| point.fraction);
-    let realised = on(&|point| point.realised as f64 / total.max(1) as f64);
-    Ok(FaithfulnessCurve { ranking, ablation: evaluator.ablation().to_owned(), edges: total, points, fixed, realised })
+    let asked = on(&|point| point.fraction);
+    let left = on(&|point| point.realised as f64 / total.max(1) as f64);
+    let [fixed, log] = [areas, log_areas].map(|area| asked.as_deref().map(area));
+    let realised = left.as_deref().map(areas);
+    let ablation = evaluator.ablation().to_owned();
+    Ok(FaithfulnessCurve { ranking, ablation, edges: total, points, fixed, realised, log })
 }
 
 #[cfg(test)]
@@ -128,6 +76,17 @@ mod tests {
         assert!((found.cmd - 0.031182).abs() < 1e-6, "{found:?}");
         // f never exceeds 1 there, so the two share 0.999.
         assert!((found.cpr + found.cmd - 0.999).abs() < 1e-9);
+        // The same points through the loop of MIB's evaluation.py with log_scale (x becomes math.log(x)), in Python.
+        let found = log_areas(&points);
+        assert!((found.cpr - 5.168966076827644).abs() < 1e-12, "{found:?}");
+        assert!((found.cmd - 1.7387892021544924).abs() < 1e-12, "{found:?}");
+        assert!((found.cpr + found.cmd - 1000f64.ln()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_empty_circuit_has_no_place_on_the_log_axis() {
+        let found = log_areas(&[(0.0, 0.3), (0.1, 1.0), (1.0, 1.0)]);
+        assert!((found.cpr - 10f64.ln()).abs() < 1e-12 && found.cmd == 0.0, "{found:?}");
     }
 
     #[test]

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::ablation::{AblationKind, even};
 use super::confirm::{ConfirmSpec, Confirmed, confirm};
-use super::curve::{FRACTIONS, FaithfulnessCurve, faithfulness_curve};
+use super::curve::{FRACTIONS, faithfulness_curve};
 use super::edges::Circuit;
-use super::evaluate::{CircuitEvaluation, Completeness, EdgeEffect, Evaluator};
+use super::evaluate::Evaluator;
 use super::file::CircuitFile;
-use super::judge::{JudgeSpec, Judgement, judge};
+use super::judge::{JudgeSpec, judge};
 use super::kept::{KeptRuns, circuit_request};
-use super::select::{Ranking, Rule, select};
+use super::select::{Rule, select};
 use crate::base::seed::shuffle;
 use crate::base::{Digest, Progress, Seed};
 use crate::intervene::TokenPair;
@@ -22,6 +22,7 @@ use crate::mediate::MediateError;
 use crate::mediate::attribution::{AttributionSpec, edge_scores};
 use crate::model::LanguageModel;
 use crate::stats::Bootstrap;
+use crate::stats::circuit::{CircuitEvaluation, CircuitReport, FaithfulnessCurve, Ranking};
 
 /// How much is done to find out whether a circuit is one.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,23 +35,6 @@ pub struct Evidence {
     pub edges: usize,
     /// For intervals and draws.
     pub bootstrap: Bootstrap,
-}
-
-/// A circuit's numbers and tests on pairs that its choice has not seen.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CircuitReport {
-    /// Pairs that it was measured on.
-    pub pairs: usize,
-    /// Faithfulness and what goes with it.
-    pub evaluation: CircuitEvaluation,
-    /// Left out where no random parts were asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub completeness: Option<Completeness>,
-    /// m(C) − m(C∖e) of the circuit's strongest edges.
-    pub minimality: Vec<EdgeEffect>,
-    /// Random circuits and hypothesis tests.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub judgement: Option<Judgement>,
 }
 
 /// Measures and judges a circuit.

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
 use super::ablation::even;
 use super::edges::Circuit;
 use super::kept::{KeptRuns, Runs};
@@ -14,6 +12,7 @@ use crate::intervene::{Outcome, Side, TokenPair};
 use crate::mediate::MediateError;
 use crate::mediate::attribution::MetricSign;
 use crate::mediate::joint::item;
+use crate::stats::circuit::{CircuitEvaluation, Completeness, EdgeEffect};
 use crate::stats::{Bootstrap, Estimate, Item, Statistic, benjamini_hochberg, estimate, sign_flip};
 
 /// Random sign patterns of a p-value.
@@ -39,55 +38,6 @@ pub struct Evaluator<'a> {
     pub whole: Metrics,
     /// m(∅).
     pub empty: Metrics,
-}
-
-/// A circuit's numbers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CircuitEvaluation {
-    /// Its edges.
-    pub edges: usize,
-    /// What a cut edge brings.
-    pub ablation: String,
-    /// Mean m(M).
-    pub whole: Estimate,
-    /// Mean m(∅).
-    pub empty: Estimate,
-    /// Mean m(C).
-    pub circuit: Estimate,
-    /// Mean m(M∖C): the model with the circuit cut.
-    pub complement: Estimate,
-    /// Mean m(M) − m(∅), the denominator of every share.
-    pub total: Estimate,
-    /// f(C); undefined where the total may be 0.
-    pub faithfulness: Estimate,
-    /// f(M∖C): 0 where the circuit holds everything.
-    pub complement_faithfulness: Estimate,
-}
-
-/// What the circuit lacks: how far it and the model part when the same edges are cut in both.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Completeness {
-    /// Random parts of the circuit that were cut.
-    pub draws: usize,
-    /// |Σ m(M∖K) − m(C∖K)| / |Σ m(M) − m(∅)| of each draw; the last is K = C.
-    pub gaps: Vec<f64>,
-    /// Their mean.
-    pub mean: f64,
-    /// The largest.
-    pub worst: f64,
-}
-
-/// What one edge does.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EdgeEffect {
-    /// Its name.
-    pub edge: String,
-    /// The metric with it less the metric without it: positive where it helps.
-    pub effect: Estimate,
-    /// Two-sided p-value of "its mean effect is 0", signs of whole clusters flipped.
-    pub p_value: Option<f64>,
-    /// The same, Benjamini–Hochberg over the edges that were tested.
-    pub adjusted: Option<f64>,
 }
 
 impl<'a> Evaluator<'a> {

@@ -3,29 +3,10 @@
 //! A test's items are clusters of pairs: the pairs of one template are not independent. The equivalence test asks for
 //! the *share* of clusters on which the circuit scores higher, as the paper's text does.
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::Seed;
 use crate::base::seed::shuffle;
+use crate::stats::circuit::HypothesisTest;
 use crate::stats::{binomial_at_least, binomial_at_most};
-
-/// One test.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct HypothesisTest {
-    /// `equivalence`, `independence`, `minimality`, `sufficiency`, `partial_necessity`.
-    pub name: String,
-    /// The null hypothesis, in words.
-    pub null: String,
-    /// The test statistic.
-    pub statistic: f64,
-    /// The p-value of the null.
-    pub p_value: f64,
-    /// How many clusters, permutations or random circuits it rests on.
-    pub n: usize,
-    /// Whether the test speaks for the circuit at the level asked for: an idealised null (equivalence, independence,
-    /// minimality) is not rejected, the null that random circuits do as well (sufficiency, partial necessity) is.
-    pub passed: bool,
-}
 
 /// Equivalence. Null: |P(circuit > model) − ½| ≤ `margin`. With k of n the larger of the counts above and below (a tie
 /// counts half to each), p = P(X ≥ k) for X of Binomial(n, ½ + margin). Passed where the null stands.

@@ -1,15 +1,14 @@
 //! A circuit against random ones, and the tests of the circuit hypothesis.
 
-use serde::{Deserialize, Serialize};
-
 use super::edges::Circuit;
 use super::evaluate::{Evaluator, Metrics};
-use super::hypothesis::{HypothesisTest, equivalence_share, independence, share_below};
+use super::hypothesis::{equivalence_share, independence, share_below};
 use super::select::{random_circuit, random_outside};
 use crate::base::Seed;
 use crate::intervene::path::{Edge, EdgeMask};
 use crate::mediate::MediateError;
 use crate::stats::benjamini_hochberg;
+use crate::stats::circuit::{HypothesisTest, Judgement, RandomCircuits};
 
 /// How a circuit is judged.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,30 +34,6 @@ impl JudgeSpec {
     pub fn new(random: usize, seed: Seed) -> Self {
         Self { random, quantile: 0.9, margin: 0.1, alpha: 0.05, permutations: 1000, edges: 50, seed }
     }
-}
-
-/// Random circuits of the candidate's size.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RandomCircuits {
-    /// Their numbers of edges.
-    pub edges: Vec<usize>,
-    /// Their faithfulness; none where the total effect is 0.
-    pub faithfulness: Vec<Option<f64>>,
-    /// (1 + number at least as faithful as the candidate) / (1 + number).
-    pub p_value: f64,
-}
-
-/// What a circuit stood up to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Judgement {
-    /// Random circuits as a null.
-    pub random: RandomCircuits,
-    /// Equivalence, independence, sufficiency, partial necessity.
-    pub tests: Vec<HypothesisTest>,
-    /// Minimality, one test an edge, by name.
-    pub minimality: Vec<(String, HypothesisTest)>,
-    /// Edges that may go: their idealised null falls after Benjamini–Hochberg.
-    pub superfluous: Vec<String>,
 }
 
 /// Mean |a − b| over pairs.

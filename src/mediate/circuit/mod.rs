@@ -5,7 +5,8 @@
 //! [`crate::mediate::attribution::MetricSign`]), M the whole model, ∅ the circuit without edges:
 //!
 //! * faithfulness f(C) = Σ (m(C) − m(∅)) / Σ (m(M) − m(∅)), sums over pairs, 1 for M and 0 for ∅;
-//! * CPR = ∫ f dk and CMD = ∫ |1 − f| dk over the share k of edges, from .001 to 1, trapezoids (MIB, arXiv 2504.13151);
+//! * CPR = ∫ f dk and CMD = ∫ |1 − f| dk over the share k of edges, from .001 to 1, trapezoids (MIB, arXiv 2504.13151), or over
+//!   ln k as its `log_scale` has it;
 //!   CPR is read on circuits taken by signed score, CMD by absolute score;
 //! * completeness: |m(M∖K) − m(C∖K)| over random parts K of the circuit (Wang et al. 2022, arXiv 2211.00593);
 //! * minimality: m(C) − m(C∖e) of each edge e.
@@ -18,6 +19,7 @@ mod compare;
 mod confirm;
 mod curve;
 mod discover;
+mod drawn;
 mod edges;
 mod evaluate;
 mod file;
@@ -26,15 +28,19 @@ mod judge;
 mod kept;
 mod select;
 
+pub use crate::stats::circuit::{
+    Areas, Axis, CircuitComparison, CircuitEdge, CircuitEvaluation, CircuitReport, Completeness, Contrast, CurvePoint,
+    EdgeEffect, FaithfulnessCurve, HypothesisTest, Judgement, RandomCircuits, Ranking,
+};
 pub use ablation::AblationKind;
-pub use compare::{CircuitComparison, Contrast, compare};
+pub use compare::compare;
 pub use confirm::{ConfirmSpec, Confirmed, ConfirmedEdge, Stratum, confirm};
-pub use curve::{Areas, Axis, CurvePoint, FRACTIONS, FaithfulnessCurve, areas, faithfulness_curve};
-pub use discover::{CircuitReport, DiscoverSpec, Discovery, Evidence, discover, hold_out, report, sensitivity};
+pub use curve::{FRACTIONS, areas, faithfulness_curve, log_areas};
+pub use discover::{DiscoverSpec, Discovery, Evidence, discover, hold_out, report, sensitivity};
 pub use edges::Circuit;
-pub use evaluate::{CircuitEvaluation, Completeness, EdgeEffect, Evaluator, Metrics};
+pub use evaluate::{Evaluator, Metrics};
 pub use file::{CircuitFile, read_circuit, write_circuit};
-pub use hypothesis::{HypothesisTest, equivalence_share, independence, share_below};
-pub use judge::{JudgeSpec, Judgement, RandomCircuits, judge};
+pub use hypothesis::{equivalence_share, independence, share_below};
+pub use judge::{JudgeSpec, judge};
 pub use kept::{KeptRuns, Subject, circuit_request};
-pub use select::{Ranking, Rule, Selection, random_circuit, select};
+pub use select::{Rule, Selection, random_circuit, select};

@@ -11,25 +11,7 @@ use crate::base::Seed;
 use crate::base::seed::{normal, shuffle};
 use crate::intervene::path::{Edge, PathGraph, Receiver, Sender};
 use crate::mediate::attribution::EdgeScores;
-
-/// By what edges are ranked. Part of a result's name: CPR is read on signed, CMD on absolute scores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ranking {
-    /// The score: what helps most first.
-    Signed,
-    /// Its magnitude.
-    Absolute,
-}
-
-impl Ranking {
-    fn of(self, score: f64) -> f64 {
-        match self {
-            Ranking::Signed => score,
-            Ranking::Absolute => score.abs(),
-        }
-    }
-}
+use crate::stats::circuit::Ranking;
 
 /// How edges are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

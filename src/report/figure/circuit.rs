@@ -9,19 +9,7 @@ use maud::{Markup, PreEscaped, html};
 
 use super::{at, text_width};
 use crate::report::number;
-
-/// An edge of a circuit, by the names of its ends (`input`, `a0.h1`, `m3`, `logits`).
-#[derive(Debug, Clone, PartialEq)]
-pub struct CircuitEdge {
-    /// Who writes.
-    pub from: String,
-    /// Who reads.
-    pub to: String,
-    /// Which of the reader's inputs: `q`, `k`, `v`; empty for an MLP or the logits.
-    pub input: String,
-    /// Its score or effect; positive helps.
-    pub effect: f64,
-}
+use crate::stats::circuit::CircuitEdge;
 
 /// One line of a faithfulness chart.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,7 +40,7 @@ const CHART: (f64, f64) = (420.0, 200.0);
 const LINES: [&str; 4] = ["#2166ac", "#b2182b", "#4d9221", "#7b3294"];
 
 /// The row of a node: the input, then attention and MLP of each block, then the logits.
-fn rank(name: &str) -> (usize, usize) {
+pub(super) fn rank(name: &str) -> (usize, usize) {
     let number = |text: &str| text.parse::<usize>().unwrap_or(usize::MAX / 4);
     if name == "input" {
         return (0, 0);

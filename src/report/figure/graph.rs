@@ -2,7 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::layout::{Layout, Place, layout};
+use super::layout::{Place, layout};
+use super::routes::{Spacing, path, routes};
 use super::{at, text_width};
 use crate::report::data::{EdgeKind, GraphNode, ReportGraph};
 use crate::report::words::plain;
@@ -11,6 +12,7 @@ const NODE_HEIGHT: f64 = 40.0;
 const LAYER_STEP: f64 = 82.0;
 const MARGIN: f64 = 12.0;
 const GAP: f64 = 22.0;
+const SPACING: Spacing = Spacing { margin: MARGIN, node: NODE_HEIGHT, step: LAYER_STEP, head: 7.0 };
 
 /// The graph as SVG.
 pub(super) fn draw(graph: &ReportGraph, key: &str) -> Markup {
@@ -21,7 +23,7 @@ pub(super) fn draw(graph: &ReportGraph, key: &str) -> Markup {
     let found = layout(&widths, &wished, &pairs, GAP);
     let width = found.width + 2.0 * MARGIN;
     let height = LAYER_STEP * found.layers.saturating_sub(1) as f64 + NODE_HEIGHT + 2.0 * MARGIN;
-    let routes = routes(&found, &pairs);
+    let routes = routes(&found, &pairs, SPACING);
     html! {
         svg class="graph" viewBox={ "0 0 " (at(width)) " " (at(height)) } style={ "max-width:" (at(width)) "px" }
             role="img" aria-labelledby={ (key) "-t " (key) "-d" } {
@@ -86,55 +88,6 @@ fn known_edges(graph: &ReportGraph) -> Vec<(usize, usize, EdgeKind)> {
     graph.edges.iter().filter_map(|edge| Some((index(&edge.from)?, index(&edge.to)?, edge.kind))).collect()
 }
 
-fn top(layer: usize) -> f64 {
-    MARGIN + LAYER_STEP * layer as f64
-}
-
-/// For each edge the points that its line runs through. Lines leave and enter a node side by side, in the order of
-/// where they come from or go to.
-fn routes(found: &Layout, pairs: &[(usize, usize)]) -> Vec<Vec<(f64, f64)>> {
-    let place = |index: usize| found.nodes.get(index).copied().unwrap_or(Place { x: 0.0, layer: 0, width: 0.0 });
-    let towards = |edge: usize, end: usize| -> f64 {
-        let joint = found.joints.get(edge).and_then(|joints| if end == 0 { joints.first() } else { joints.last() });
-        let (from, to) = pairs.get(edge).copied().unwrap_or_default();
-        joint.map_or_else(|| place(if end == 0 { to } else { from }).x, |joint| joint.x)
-    };
-    let port = |edge: usize, end: usize| -> f64 {
-        let node = |pair: &(usize, usize)| if end == 0 { pair.0 } else { pair.1 };
-        let own = pairs.get(edge).map(node).unwrap_or_default();
-        let mut siblings: Vec<usize> = (0..pairs.len()).filter(|e| pairs.get(*e).map(node) == Some(own)).collect();
-        siblings.sort_by(|a, b| towards(*a, end).total_cmp(&towards(*b, end)));
-        let rank = siblings.iter().position(|e| *e == edge).unwrap_or(0) as f64;
-        let step = (place(own).width / (siblings.len() as f64 + 1.0)).min(20.0);
-        place(own).x + (rank - (siblings.len() as f64 - 1.0) / 2.0) * step
-    };
-    (0..pairs.len())
-        .map(|edge| {
-            let (from, to) = pairs.get(edge).copied().unwrap_or_default();
-            let start = (port(edge, 0) + MARGIN, top(place(from).layer) + NODE_HEIGHT);
-            let end = (port(edge, 1) + MARGIN, top(place(to).layer) - 7.0);
-            let joints = found.joints.get(edge).map(Vec::as_slice).unwrap_or_default();
-            let middle = joints.iter().map(|joint| (joint.x + MARGIN, top(joint.layer) + NODE_HEIGHT / 2.0));
-            std::iter::once(start).chain(middle).chain(std::iter::once(end)).collect()
-        })
-        .collect()
-}
-
-/// A smooth line that is vertical at each of its points.
-fn path(route: &[(f64, f64)]) -> String {
-    let mut text = String::new();
-    for (index, (x, y)) in route.iter().enumerate() {
-        match index.checked_sub(1).and_then(|i| route.get(i)) {
-            None => text.push_str(&format!("M{} {}", at(*x), at(*y))),
-            Some((x0, y0)) => {
-                let middle = (y0 + y) / 2.0;
-                text.push_str(&format!("C{} {} {} {} {} {}", at(*x0), at(middle), at(*x), at(middle), at(*x), at(*y)));
-            }
-        }
-    }
-    text
-}
-
 fn arrow_head(route: &[(f64, f64)], kind: EdgeKind) -> Markup {
     let (x, y) = route.last().copied().unwrap_or_default();
     let points = format!("{},{} {},{} {},{}", at(x - 4.5), at(y - 2.0), at(x + 4.5), at(y - 2.0), at(x), at(y + 6.5));
@@ -142,7 +95,7 @@ fn arrow_head(route: &[(f64, f64)], kind: EdgeKind) -> Markup {
 }
 
 fn draw_node(node: &GraphNode, place: Place) -> Markup {
-    let (x, y) = (place.x + MARGIN, top(place.layer));
+    let (x, y) = (place.x + MARGIN, SPACING.top(place.layer));
     let class = match node.role.as_str() {
         "latent" => "latent",
         "answer" => "answer",

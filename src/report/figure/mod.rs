@@ -3,19 +3,24 @@
 //! Colours and dashes come from the page's style sheet by class; values are in `<title>` elements, so that they are
 //! read on hover and by screen readers.
 
+mod chart;
 mod circuit;
 mod curves;
 mod forest;
 mod graph;
 mod heat;
 mod layout;
+mod pathway;
+mod routes;
 mod ticks;
 
-pub use circuit::{CircuitEdge, CircuitFigure, FaithfulnessLine, circuit_svg};
+pub(super) use chart::{Chart, ChartLine, ChartMarks, Ideal, Spread};
+pub use circuit::{CircuitFigure, FaithfulnessLine, circuit_svg};
 pub(super) use curves::{Curve, Curves};
 pub(super) use forest::{Forest, ForestRow};
 pub(super) use graph::{edge_class, edge_word};
 pub(super) use heat::{Heat, is_marked};
+pub(super) use pathway::{PathwayDiagram, ends_in_words};
 
 use maud::Markup;
 
@@ -28,6 +33,8 @@ pub(super) fn draw(figure: &Figure, key: &str) -> Markup {
         Figure::Forest(forest) => forest::draw(forest, key),
         Figure::Heat(heat) => heat::draw(heat, key),
         Figure::Curves(curves) => curves::draw(curves, key),
+        Figure::Pathway(diagram) => pathway::draw(diagram, key),
+        Figure::Chart(chart) => chart::draw(chart, key),
     }
 }
 
@@ -38,7 +45,15 @@ pub(super) fn caption(figure: &Figure) -> String {
         Figure::Forest(forest) => forest.caption.clone(),
         Figure::Heat(heat) => heat.caption.clone(),
         Figure::Curves(curves) => curves.caption.clone(),
+        Figure::Pathway(diagram) => diagram.caption.clone(),
+        Figure::Chart(chart) => chart.caption.clone(),
     }
+}
+
+/// A chart as the rows of a table, and what its marks say.
+pub(super) fn table_of(chart: &Chart) -> (Vec<String>, Vec<Vec<String>>, Vec<String>) {
+    let (heads, rows) = chart::rows(chart);
+    (heads, rows, chart::marks(chart))
 }
 
 /// A coordinate with one digit after the point.

@@ -35,6 +35,21 @@ impl Axis {
         self.from + share * (self.to - self.from)
     }
 
+    /// The smallest value.
+    pub(super) fn low(&self) -> f64 {
+        self.low
+    }
+
+    /// The largest value.
+    pub(super) fn high(&self) -> f64 {
+        self.high
+    }
+
+    /// The whole numbers on the axis.
+    pub(super) fn wholes(&self) -> Vec<f64> {
+        ((self.low - 1e-9).ceil() as i64..=(self.high + 1e-9).floor() as i64).map(|whole| whole as f64).collect()
+    }
+
     /// Round numbers on the axis, about `wanted` of them, with the digits that they need.
     pub(super) fn ticks(&self, wanted: usize) -> (Vec<f64>, usize) {
         let raw = (self.high - self.low) / wanted.max(1) as f64;

@@ -1,6 +1,9 @@
 //! What the report says, section by section, in plain English.
 
+pub(super) mod benchmark;
 mod checks;
+mod circuit_tables;
+pub(super) mod circuits;
 mod effects;
 mod examples;
 mod maps;
@@ -33,6 +36,7 @@ pub(super) fn document(data: &ReportData) -> Document {
         effects::section,
         maps::section,
         pathways::section,
+        circuits::section,
         checks::section,
         examples::section,
         training::section,
@@ -45,7 +49,8 @@ pub(super) fn document(data: &ReportData) -> Document {
         "" => "Causal evaluation".to_owned(),
         title => starting_large(title),
     };
-    Document { title, subtitle: subtitle(&view), sections }
+    let origin = "Made by Counterpath from the records of the run. The Markdown file beside this page holds the same content as text.";
+    Document { title, subtitle: subtitle(&view), sections, origin: origin.to_owned() }
 }
 
 /// The same text with a capital first letter.

@@ -1,6 +1,7 @@
 //! A made-up run with the shape of the quickstart's, for the report's tests: three scenarios, six arms. The numbers
 //! come from closed formulas, not from a model.
 
+pub mod circuits;
 mod records;
 mod told;
 
@@ -133,6 +134,8 @@ pub fn small() -> ReportData {
         record.sites.retain(|sweep| ours(&sweep.population));
         record.grids.retain(|grid| grid.title.ends_with("hiring"));
         record.pathways.retain(|pathway| ours(&pathway.population));
+        record.circuits.retain(|circuit| ours(&circuit.population));
+        record.circuit_changes.retain(|change| ours(&change.population));
     }
     for comparison in &mut data.comparisons {
         comparison.candidates.retain(|candidate| kept(&candidate.name));

@@ -298,6 +298,12 @@ pub fn record(arm: usize) -> RunRecord {
     record.sites = sites(arm);
     record.grids = grids(arm);
     record.pathways = pathways(arm);
+    // The district has no pairs of equal length, so no circuit.
+    let traced = SETS.iter().take(2);
+    match arm {
+        0 => record.circuits = traced.map(|set| super::circuits::circuit(set)).collect(),
+        _ => record.circuit_changes = traced.map(|set| super::circuits::change(set, arm)).collect(),
+    }
     if arm == 0 {
         record.checks = checks();
         record.refutations = refutations();
