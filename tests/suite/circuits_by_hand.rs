@@ -7,8 +7,8 @@ use counterpath::intervene::TokenPair;
 use counterpath::intervene::path::{Ablation, Edge, PathRunner, Sender};
 use counterpath::mediate::attribution::{AttributionSpec, Method, MetricSign, edge_scores};
 use counterpath::mediate::circuit::{
-    Circuit, ConfirmSpec, Evaluator, JudgeSpec, compare, confirm, hold_out, independence, judge, random_circuit,
-    sensitivity,
+    Circuit, ConfirmSpec, Evaluator, JudgeSpec, KeptRuns, circuit_request, compare, confirm, hold_out, independence,
+    judge, random_circuit, sensitivity,
 };
 use counterpath::model::LanguageModel;
 use counterpath::stats::{Bootstrap, benjamini_hochberg, clopper_pearson_upper};
@@ -244,7 +244,12 @@ fn a_circuit_is_measured_under_every_ablation() {
     let circuit = poor(&runner);
     let spec = AttributionSpec { sign: MetricSign::Measured, ..AttributionSpec::new(Method::Gradient) };
     let bootstrap: Bootstrap = bootstrap();
-    let rows = sensitivity(&runner, (&circuit, &pairs), &spec, &bootstrap, &Silent).expect("rows");
+    let journal = std::env::temp_dir().join(format!("counterpath-sensitivity-{}.jsonl", std::process::id()));
+    let _ = std::fs::remove_file(&journal);
+    let request = circuit_request(&[(&model, None)], &[&pairs], "sensitivity");
+    let kept = KeptRuns::open(&journal, &request).expect("journal");
+    let keep = (&kept, None);
+    let rows = sensitivity(&runner, (&circuit, &pairs), &spec, &bootstrap, &Silent, keep).expect("rows");
     let names: Vec<&str> = rows.iter().map(|row| row.ablation.as_str()).collect();
     assert_eq!(names, ["counterfactual", "zero", "mean", "mean_positional"]);
     let how = (Ablation::Zero, spec.outcome, spec.sign);
