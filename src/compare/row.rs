@@ -7,7 +7,7 @@ use super::align::ScorePair;
 use super::settings::CompareSettings;
 use crate::stats::{
     Direction, Distribution, Equivalence, Estimate, Interval, MetricScore, Objective, Paired, equivalence,
-    equivalence_level, minimum_detectable_effect,
+    equivalence_level, minimum_detectable_effect, smallest_sign_flip,
 };
 
 /// What can be said of a difference.
@@ -195,8 +195,7 @@ impl MetricComparison {
         if paired.clusters() < 2 {
             return;
         }
-        // All signs equal is one pattern of 2^(clusters − 1), opposites taken together.
-        let smallest = 0.5f64.powi(paired.clusters().min(1000) as i32 - 1);
+        let smallest = smallest_sign_flip(paired.clusters());
         let family = if self.headline { tests.headline } else { tests.exploratory };
         let needed = settings.alpha / family.max(1) as f64;
         if smallest >= needed {

@@ -187,8 +187,8 @@ impl Weights {
         let mut end = End::default();
         for kind in points.filter(|(layer, _)| *layer as u64 + 1 == self.layers).map(|(_, kind)| kind) {
             match kind {
-                HookKind::Q | HookKind::Pattern | HookKind::Z => end.queries = true,
-                HookKind::ResidPre | HookKind::K | HookKind::V | HookKind::Embed | HookKind::PosEmbed => {}
+                HookKind::Q | HookKind::K | HookKind::V | HookKind::Pattern | HookKind::Z => end.queries = true,
+                HookKind::ResidPre | HookKind::Embed | HookKind::PosEmbed => {}
                 _ => (end.queries, end.behind) = (true, true),
             }
         }

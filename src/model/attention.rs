@@ -238,7 +238,8 @@ impl Attention {
         read: Option<&Reads>,
         hooks: &mut dyn Hooks,
     ) -> Result<Tensor> {
-        let looked_at = [HookKind::Q, HookKind::Pattern, HookKind::Z];
+        // What a hook puts in may ask for a gradient.
+        let looked_at = [HookKind::Q, HookKind::K, HookKind::V, HookKind::Pattern, HookKind::Z];
         let hooked = looked_at.into_iter().any(|kind| hooks.wants(HookPoint::new(kind, layer)));
         // Keys and values of every position, queries where something is read, unless that is nearly everywhere.
         let tokens = x_btd.dim(0)? * x_btd.dim(1)?;

@@ -156,7 +156,8 @@ pub struct EdgeEffect {
     pub edge: String,
     /// The metric with it less the metric without it: positive where it helps.
     pub effect: Estimate,
-    /// Two-sided p-value of "its mean effect is 0", signs of whole clusters flipped.
+    /// Two-sided p-value of "its mean effect is 0": signs of whole clusters flipped, or Student's t on clusters where
+    /// too few of them can resolve the edges tested.
     pub p_value: Option<f64>,
     /// The same, Benjamini–Hochberg over the edges that were tested.
     pub adjusted: Option<f64>,
@@ -229,7 +230,7 @@ pub struct Contrast {
     pub quantity: String,
     /// The paired difference, in the metric's unit.
     pub difference: Estimate,
-    /// Two-sided p-value of "no difference", signs of whole clusters flipped.
+    /// Two-sided p-value of "no difference", likewise.
     pub p_value: Option<f64>,
 }
 

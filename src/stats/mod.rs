@@ -36,7 +36,7 @@ pub use joint::{JointMetric, joint_replicates};
 pub use mediation::{Legs, odds, odds_ratio_effect, share_of_total};
 pub use multiplicity::{benjamini_hochberg, holm};
 pub use paired::{Paired, PairedDifference, PairingError, paired_difference};
-pub use permutation::sign_flip;
+pub use permutation::{sign_flip, smallest_sign_flip};
 pub use power::{Equivalence, PairedDesign, equivalence, equivalence_level, minimum_detectable_effect, power_of};
 pub use python_random::PythonRandom;
 pub use regression::{OlsFit, Robust, logistic, ols, ridge};

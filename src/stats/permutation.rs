@@ -23,6 +23,12 @@ pub fn sign_flip(items: &[Item], permutations: usize, seed: &Seed) -> Option<f64
     sign_flip_sums(&sums, permutations, seed)
 }
 
+/// The smallest p-value that [`sign_flip`] can give: of 2^(clusters − 1) patterns, opposites taken together, one has all
+/// signs equal.
+pub fn smallest_sign_flip(clusters: usize) -> f64 {
+    0.5f64.powi(clusters.clamp(1, 1000) as i32 - 1)
+}
+
 /// The same on the clusters' sums.
 pub(crate) fn sign_flip_sums(sums: &[f64], permutations: usize, seed: &Seed) -> Option<f64> {
     if sums.is_empty() || sums.iter().any(|sum| !sum.is_finite()) {

@@ -284,7 +284,7 @@ fn what_cannot_be_attributed_is_refused() {
     let uneven =
         TokenPair::new("odd", "c", side(&[1, 5, 6, 2], 1..3), side(&[1, 7, 2], 1..2)).expect("aligned by slots");
     let message = refused(&AttributionSpec::new(Method::Gradient), std::slice::from_ref(&uneven));
-    assert!(message.contains("\"odd\"") && message.contains("equal length"), "{message}");
+    assert!(message.contains("\"odd\"") && message.contains("equally many tokens"), "{message}");
     let points = [HookPoint::new(HookKind::Z, 2)];
     let message = node_scores(&model, &good, &points, &AttributionSpec::new(Method::Gradient), &Silent);
     assert!(message.expect_err("no such block").to_string().contains("blocks.2.attn.hook_z"));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use counterpath::base::{Seed, Silent};
-use counterpath::intervene::TokenPair;
+use counterpath::intervene::{Outcome, TokenPair};
 use counterpath::intervene::path::{Ablation, Edge, PathRunner, Sender};
 use counterpath::mediate::attribution::{AttributionSpec, Method, MetricSign, edge_scores};
 use counterpath::mediate::circuit::{
@@ -257,4 +257,24 @@ fn a_circuit_is_measured_under_every_ablation() {
     assert!((rows[1].empty.value.expect("mean") - mean(&zero.empty)).abs() < 1e-6);
     let empty: BTreeSet<String> = rows.iter().map(|row| format!("{:.6}", row.empty.value.expect("mean"))).collect();
     assert_eq!(empty.len(), 4, "{empty:?}");
+}
+
+/// Flipping the signs of four clusters gives no p-value below 1/8, however large the effect.
+#[test]
+fn few_clusters_do_not_hide_a_large_effect() {
+    let model = tiny_model(6);
+    let mut pairs = pairs(&model, 16, false);
+    for (number, pair) in pairs.iter_mut().enumerate() {
+        pair.cluster = format!("c{}", number % 4);
+    }
+    let runner = PathRunner::new(&model).expect("runner");
+    let how = (Ablation::Counterfactual, Outcome::Contrast, MetricSign::Measured);
+    let evaluator = Evaluator::new(&runner, &pairs, how, &Silent).expect("evaluator");
+    let all: Vec<Edge> = runner.graph().edges().collect();
+    let effects = evaluator.edge_effects(&all, None, &bootstrap()).expect("effects");
+    let smallest = effects.iter().filter_map(|effect| effect.p_value).fold(1.0, f64::min);
+    assert!(smallest < 0.05, "{smallest}");
+    // Where an edge changes nothing there is no spread, and no evidence either.
+    let idle = effects.iter().find(|effect| effect.effect.value == Some(0.0)).expect("an idle edge");
+    assert_eq!(idle.p_value, Some(1.0));
 }

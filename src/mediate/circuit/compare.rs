@@ -38,14 +38,15 @@ pub fn compare(
         })
     };
     let mut contrasts = Vec::new();
-    for name in ["whole", "empty", "circuit", "complement", "total", "carried", "left"] {
+    let names = ["whole", "empty", "circuit", "complement", "total", "carried", "left"];
+    for name in names {
         let [first, second] = &both;
         let value = |pair| match (quantity(before, first, name, pair), quantity(after, second, name, pair)) {
             (Some(before), Some(after)) => after - before,
             _ => f64::NAN,
         };
         let items: Vec<Item> = before.items(value);
-        let (difference, p_value) = mean_and_p_value(&items, name, bootstrap);
+        let (difference, p_value) = mean_and_p_value(&items, name, names.len(), bootstrap);
         contrasts.push(Contrast { quantity: name.to_owned(), difference, p_value });
     }
     Ok(CircuitComparison {

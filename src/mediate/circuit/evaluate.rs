@@ -13,17 +13,31 @@ use crate::mediate::MediateError;
 use crate::mediate::attribution::MetricSign;
 use crate::mediate::joint::item;
 use crate::stats::circuit::{CircuitEvaluation, Completeness, EdgeEffect};
-use crate::stats::{Bootstrap, Estimate, Item, Statistic, benjamini_hochberg, estimate, sign_flip};
+use crate::stats::{
+    Bootstrap, Distribution, Estimate, Item, Statistic, benjamini_hochberg, estimate, sign_flip, smallest_sign_flip,
+};
 
 /// Random sign patterns of a p-value.
 const SIGN_PATTERNS: usize = 10_000;
 
-/// The mean with its interval, and the two-sided p-value of "it is 0" from flipping the signs of whole clusters; `name`
-/// sets the draws apart.
-pub(super) fn mean_and_p_value(items: &[Item], name: &str, bootstrap: &Bootstrap) -> (Estimate, Option<f64>) {
+/// Error rate that a family of tests is to hold.
+const ALPHA: f64 = 0.05;
+
+/// The mean with its interval, and the two-sided p-value of "it is 0": from flipping the signs of whole clusters where so
+/// many clusters can resolve a family of so many tests, else by Student's t on clusters. `name` sets the draws apart.
+pub(super) fn mean_and_p_value(
+    items: &[Item],
+    name: &str,
+    family: usize,
+    bootstrap: &Bootstrap,
+) -> (Estimate, Option<f64>) {
     let seed = bootstrap.seed.fork(name);
-    let mean = estimate(items, &Statistic::Mean, &Bootstrap { seed: seed.fork("bootstrap"), ..*bootstrap });
-    (mean, sign_flip(items, SIGN_PATTERNS, &seed.fork("signs")))
+    let bootstrap = Bootstrap { seed: seed.fork("bootstrap"), ..*bootstrap };
+    let mean = estimate(items, &Statistic::Mean, &bootstrap);
+    let resolved = smallest_sign_flip(mean.clusters) < ALPHA / family.max(1) as f64;
+    let by_t = || Distribution::of(items, &Statistic::Mean, &bootstrap).ok().and_then(|found| found.t_test());
+    let by_t = if resolved { None } else { by_t() };
+    (mean, by_t.or_else(|| sign_flip(items, SIGN_PATTERNS, &seed.fork("signs"))))
 }
 
 /// One metric a pair, its sign applied.
@@ -236,7 +250,7 @@ impl<'a> Evaluator<'a> {
                 _ => f64::NAN,
             };
             let items = self.items(value);
-            let (effect, p_value) = mean_and_p_value(&items, &name, bootstrap);
+            let (effect, p_value) = mean_and_p_value(&items, &name, edges.len(), bootstrap);
             effects.push(EdgeEffect { edge: name, effect, p_value, adjusted: None });
         }
         let p_values: Vec<f64> = effects.iter().map(|effect| effect.p_value.unwrap_or(f64::NAN)).collect();
