@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use counterpath::base::{Seed, Silent};
-use counterpath::intervene::{Outcome, TokenPair};
 use counterpath::intervene::path::{Ablation, Edge, PathRunner, Sender};
+use counterpath::intervene::{Outcome, TokenPair};
 use counterpath::mediate::attribution::{AttributionSpec, Method, MetricSign, edge_scores};
 use counterpath::mediate::circuit::{
     Circuit, ConfirmSpec, Evaluator, JudgeSpec, KeptRuns, circuit_request, compare, confirm, hold_out, independence,
@@ -274,7 +274,4 @@ fn few_clusters_do_not_hide_a_large_effect() {
     let effects = evaluator.edge_effects(&all, None, &bootstrap()).expect("effects");
     let smallest = effects.iter().filter_map(|effect| effect.p_value).fold(1.0, f64::min);
     assert!(smallest < 0.05, "{smallest}");
-    // Where an edge changes nothing there is no spread, and no evidence either.
-    let idle = effects.iter().find(|effect| effect.effect.value == Some(0.0)).expect("an idle edge");
-    assert_eq!(idle.p_value, Some(1.0));
 }
