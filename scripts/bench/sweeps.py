@@ -56,8 +56,10 @@ def main():
         for sweep in args.sweeps.split(","):
             ours = [args.binary, "sweep", "--model", model, "--golden", golden, "--sites", sweep]
             oracle = run([*ours, "--naive", "--reps", "1", "--warmup", "0"])
+            exact = oracle.get("first_pair_from_double_precision")
+            exact = f"; from double precision ours lie {exact['ours']:.1e}, the naive engine's {exact['naive']:.1e}" if exact else ""
             print(f"{name:18} {sweep:6} {oracle['max_diff_vs_naive_over_scale']:.1e} of the largest effect from the naive engine; "
-                  f"{oracle['gmacs']:.1f} GMAC where full passes take {oracle['naive_gmacs']:.1f}", flush=True)
+                  f"{oracle['gmacs']:.1f} GMAC where full passes take {oracle['naive_gmacs']:.1f}{exact}", flush=True)
             for impl in args.impls.split(","):
                 rounds = []
                 for _ in range(args.rounds):
