@@ -73,19 +73,18 @@ impl Family {
 
     /// What is changed at one kind of site of a block is linear in what reaches the stream behind: where every cell at
     /// that block is of this kind, or comes later, the stream that a plain run stored and the change's product with the
-    /// projection stand for the rest.
+    /// projection stand for the rest. Asked where the plan changes something of that block behind its heads.
     fn further(self, plan: &Plan, layer: usize) -> Option<(From, Option<SiteKind>)> {
         use SiteKind::{AttnOut, MlpOut, MlpPost, ResidMid, ResidPost, Z};
         let middle = From { layer, stage: Stage::Middle };
         let behind = From::stream(layer + 1);
         let here = || plan.cells.iter().map(|(site, _)| site).filter(|site| site.layer == layer);
         let only = |kinds: &[SiteKind]| here().all(|site| kinds.contains(&site.kind) || site.kind == ResidPost);
-        let any = |kind: SiteKind| here().any(|site| site.kind == kind);
         // Of the last block only what is read is run behind the heads: to store all of it would cost more.
         let heads_add = self.heads_add && layer + 1 < self.layers;
-        if any(MlpOut) && only(&[MlpOut]) {
+        if only(&[MlpOut]) {
             Some((behind, Some(MlpOut)))
-        } else if any(MlpPost) && only(&[MlpPost]) && self.neurons_add {
+        } else if only(&[MlpPost]) && self.neurons_add {
             Some((behind, Some(MlpPost)))
         } else if self.parallel {
             let alone = [(Z, heads_add), (AttnOut, true)].into_iter().find(|(kind, _)| only(&[*kind]));
