@@ -3,7 +3,7 @@
 //! The rooms, in the order in which data flows; a room uses only rooms named before it:
 //!
 //! ```text
-//! base ▸ stats ▸ causal ▸ scenario ▸ ops ▸ model ▸ intervene ▸ mediate ▸ direction ▸ trust ▸ tune ▸ planted ▸ record ▸ compare ▸ report ▸ pipeline
+//! base ▸ stats ▸ causal ▸ scenario ▸ ops ▸ model ▸ intervene ▸ mediate ▸ direction ▸ trust ▸ harness ▸ tune ▸ planted ▸ record ▸ compare ▸ report ▸ pipeline
 //! ```
 //!
 //! `docs/architecture.md` says what each owns and must not know.
@@ -12,6 +12,7 @@ pub mod base;
 pub mod causal;
 pub mod compare;
 pub mod direction;
+pub mod harness;
 pub mod intervene;
 pub mod mediate;
 pub mod model;

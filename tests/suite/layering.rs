@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms in the order of data flow; a room may use itself and those before it.
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 18] = [
     "base",
     "stats",
     "causal",
@@ -15,6 +15,7 @@ const ROOMS: [&str; 17] = [
     "mediate",
     "direction",
     "trust",
+    "harness",
     "tune",
     "planted",
     "record",
@@ -26,7 +27,8 @@ const ROOMS: [&str; 17] = [
 
 /// Rooms of numbers only: comparing and reporting need no weights.
 const NUMBERS_ONLY: [&str; 3] = ["record", "compare", "report"];
-const MODEL_SIDE: [&str; 8] = ["ops", "model", "intervene", "mediate", "direction", "trust", "tune", "planted"];
+const MODEL_SIDE: [&str; 9] =
+    ["ops", "model", "intervene", "mediate", "direction", "trust", "harness", "tune", "planted"];
 
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("source folder") {
