@@ -11,6 +11,7 @@
 pub mod builtin;
 pub mod data;
 mod error;
+pub mod explain;
 pub mod fewshot;
 pub mod metric;
 pub mod question;

@@ -2,9 +2,11 @@
 
 mod bias;
 mod choice;
+mod golden;
 mod perturbation;
 
 pub use choice::{ALL, add_unconditional, unconditional_context, words};
+pub use golden::{GoldenCase, golden_cases};
 use serde_json::{Map, Value};
 
 use super::error::HarnessError;

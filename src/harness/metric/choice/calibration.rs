@@ -48,9 +48,19 @@ const HELM: &str =
 /// A metric in its three confidence sources.
 macro_rules! three {
     ($id:literal, $direction:expr, $definition:literal, $formula:literal, $source:expr, $collect:expr) => {
+        three!(
+            [$id, concat!($id, "_per_token"), concat!($id, "_per_character")],
+            $direction,
+            $definition,
+            $formula,
+            $source,
+            $collect
+        )
+    };
+    ([$sum:expr, $token:expr, $character:expr], $direction:expr, $definition:literal, $formula:literal, $source:expr, $collect:expr) => {
         [
             calibration(
-                $id,
+                $sum,
                 $direction,
                 concat!($definition, " Confidence from summed log-likelihoods."),
                 $formula,
@@ -58,7 +68,7 @@ macro_rules! three {
                 |answered, metric| $collect(answered, metric, Scale::Sum),
             ),
             calibration(
-                concat!($id, "_per_token"),
+                $token,
                 $direction,
                 concat!($definition, " Confidence from log-likelihoods per token."),
                 $formula,
@@ -66,7 +76,7 @@ macro_rules! three {
                 |answered, metric| $collect(answered, metric, Scale::Token),
             ),
             calibration(
-                concat!($id, "_per_character"),
+                $character,
                 $direction,
                 concat!($definition, " Confidence from log-likelihoods per character."),
                 $formula,
@@ -150,7 +160,7 @@ static KINDS: [[TaskMetric; 3]; 8] = [
         risk
     ),
     three!(
-        "brier_score@lm-eval",
+        ["brier_score@lm-eval", "brier_score@per_token", "brier_score@per_character"],
         Direction::Lower,
         "Summed squared distance between the choices' probabilities and the right one's one-hot vector, averaged over questions.",
         "mean of Σ_k (p_k − 1[k right])², 0 to 2",
