@@ -61,7 +61,8 @@ pub fn answer(model: &LanguageModel, task: &Task) -> Vec<Answered> {
     let checkpoint = Checkpoint { model, adapter: None };
     let mut store = ScoreStore::in_memory();
     let mut pass = Pass { store: &mut store, batch_tokens: 2048, progress: &Silent };
-    let requests = || task.questions.iter().flat_map(|question| question.requests.iter().map(|it| (question.id.clone(), it)));
+    let requests =
+        || task.questions.iter().flat_map(|question| question.requests.iter().map(|it| (question.id.clone(), it)));
     let asked: Vec<(String, ScoreRequest)> = requests()
         .filter_map(|(id, request)| match request {
             Request::Loglikelihood { context, continuation } => {

@@ -65,17 +65,36 @@ impl<'a> Source<'a> {
     /// The file itself, or the first of `names` in the folder.
     ///
     /// # Errors
-    /// None of them is there.
+    /// None of them is there, or one in several parts.
     pub fn file(&self, names: &[&str]) -> Result<PathBuf, HarnessError> {
         if !files::is_folder(self.path) {
             return Ok(self.path.to_path_buf());
         }
-        let entries = files::list(self.path)?;
-        let named = |pattern: &&str| entries.iter().find(|path| matches(pattern, path)).cloned();
-        names.iter().find_map(named).ok_or_else(|| {
+        self.find(names)?.ok_or_else(|| {
             let message = format!("the folder holds none of {}; give the file itself", names.join(", "));
             FileError::Malformed { path: self.path.to_path_buf(), message }.into()
         })
+    }
+
+    /// The first of `names` in the folder `path`, where there is one.
+    ///
+    /// # Errors
+    /// It is there in several parts, or the folder cannot be read.
+    pub fn find(&self, names: &[&str]) -> Result<Option<PathBuf>, HarnessError> {
+        let entries = files::list(self.path)?;
+        for name in names {
+            let mut found = entries.iter().filter(|path| matches(name, path));
+            match (found.next(), found.count()) {
+                (None, _) => {}
+                (Some(file), 0) => return Ok(Some(file.clone())),
+                (Some(_), more) => {
+                    let message =
+                        format!("the folder holds {name} in {} parts; join them, or give one of them", more + 1);
+                    return Err(FileError::Malformed { path: self.path.to_path_buf(), message }.into());
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// An error of the task as a whole.

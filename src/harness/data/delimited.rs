@@ -20,6 +20,7 @@ pub(super) fn rows(
 ) -> Result<Vec<Found>, HarnessError> {
     let mut reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).has_headers(false).from_reader(text);
     let mut record = ByteRecord::new();
+    let mut start = Start { text, offset: 0, line: 1 };
     let mut names: Option<Vec<String>> = columns.map(|columns| columns.iter().map(|name| (*name).to_owned()).collect());
     let mut rows: Vec<Result<(usize, Vec<String>), Fault>> = Vec::new();
     loop {
@@ -28,7 +29,7 @@ pub(super) fn rows(
             Ok(true) => {}
             Err(error) => return Err(malformed(path, error.to_string())),
         }
-        let line = record.position().map_or(1, |position| position.line() as usize);
+        let line = start.line_at(record.position().map_or(0, |position| position.byte() as usize));
         match &names {
             None => names = Some(header(path, line, &record)?),
             Some(names) => rows.push(cells(line, names, &record)),
@@ -42,6 +43,24 @@ pub(super) fn rows(
         (line, named.map(|((name, kind), cell)| (name.clone(), kind.value(cell))).collect::<Map<_, _>>())
     };
     Ok(rows.into_iter().map(|found| found.map(row)).collect())
+}
+
+/// Finds the lines that records begin on. The reader's own count stands before the line breaks that it has yet to pass.
+struct Start<'a> {
+    text: &'a [u8],
+    offset: usize,
+    line: usize,
+}
+
+impl Start<'_> {
+    fn line_at(&mut self, offset: usize) -> usize {
+        let behind = self.text.get(offset..).unwrap_or_default();
+        let breaks = behind.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let passed = self.text.get(self.offset..offset + breaks).unwrap_or_default();
+        self.line += passed.iter().filter(|byte| **byte == b'\n').count();
+        self.offset = offset + breaks;
+        self.line
+    }
 }
 
 fn values(rows: &[Result<(usize, Vec<String>), Fault>], column: usize) -> impl Iterator<Item = &str> + Clone {

@@ -83,6 +83,8 @@ fn delimited_text_keeps_quotes_and_line_breaks_and_knows_its_lines() {
         ]
     );
     assert_eq!(fields("tabs.tsv", b"a\tb, c\n\"q\"\t1\n"), [json!({"a": "q", "b, c": 1})]);
+    let blank = read_rows(&file("blank.csv", b"a,b\n\n1,2\n\n\n3,4\n"), 0).expect("rows");
+    assert_eq!(blank.rows.iter().map(|row| row.line).collect::<Vec<_>>(), [3, 6]);
     // CrowS-Pairs begins with a column without a name.
     assert_eq!(fields("unnamed.csv", b",a\n0,x\n"), [json!({"Unnamed: 0": 0, "a": "x"})]);
     // Words that other readers take for missing values are words.

@@ -1,6 +1,6 @@
 //! ARC: science questions of grade schools (Clark et al. 2018).
 
-use super::{Ask, Document, Standard};
+use super::{Ask, Document, Standard, files_of};
 use crate::harness::builtin::{BuiltIn, Source};
 use crate::harness::data::Record;
 use crate::harness::error::HarnessError;
@@ -30,18 +30,9 @@ pub(super) const TASKS: &[BuiltIn] = &[
 ];
 
 fn load(source: &Source<'_>, set: &str) -> Result<Task, HarnessError> {
-    let names = |split: &str, released: &str| {
-        vec![
-            format!("ARC-{set}-{released}.jsonl"),
-            format!("{split}-{{}}.parquet"),
-            format!("{split}.parquet"),
-            format!("{split}.jsonl"),
-            format!("{split}.json"),
-        ]
-    };
     let standard = Standard {
-        names: names("test", "Test"),
-        examples: names("train", "Train"),
+        names: files_of(&format!("ARC-{set}-Test.jsonl"), "test"),
+        examples: files_of(&format!("ARC-{set}-Train.jsonl"), "train"),
         templates: &[
             ("doc_to_text", "Question: {{question}}\nAnswer:"),
             ("doc_to_target", "{{choices.label.index(answerKey)}}"),

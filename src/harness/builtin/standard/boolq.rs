@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Ask, Document, Standard};
+use super::{Ask, Document, Standard, files_of};
 use crate::harness::builtin::{BuiltIn, Source};
 use crate::harness::data::Record;
 use crate::harness::error::HarnessError;
@@ -20,10 +20,9 @@ pub(super) const TASKS: &[BuiltIn] = &[BuiltIn {
 }];
 
 fn load(source: &Source<'_>) -> Result<Task, HarnessError> {
-    let hub = |split: &str| ["-{}.parquet", ".parquet", ".jsonl", ".json"].map(|end| format!("{split}{end}"));
     let standard = Standard {
-        names: ["val.jsonl", "dev.jsonl"].map(str::to_owned).into_iter().chain(hub("validation")).collect(),
-        examples: hub("train").to_vec(),
+        names: std::iter::once("val.jsonl".to_owned()).chain(files_of("dev.jsonl", "validation")).collect(),
+        examples: files_of("train.jsonl", "train"),
         templates: &[
             ("doc_to_text", "{{passage}}\nQuestion: {{question}}?\nAnswer:"),
             ("doc_to_target", "label"),

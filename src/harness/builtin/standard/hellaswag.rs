@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::Value;
 
-use super::{Ask, Document, Standard};
+use super::{Ask, Document, Standard, files_of};
 use crate::harness::builtin::{BuiltIn, Source};
 use crate::harness::data::Record;
 use crate::harness::error::HarnessError;
@@ -23,13 +23,9 @@ pub(super) const TASKS: &[BuiltIn] = &[BuiltIn {
 }];
 
 fn load(source: &Source<'_>) -> Result<Task, HarnessError> {
-    let names = |split: &str, released: &str| {
-        let hub = ["-{}.parquet", ".parquet", ".jsonl", ".json"].map(|end| format!("{split}{end}"));
-        std::iter::once(format!("hellaswag_{released}.jsonl")).chain(hub).collect()
-    };
     let standard = Standard {
-        names: names("validation", "val"),
-        examples: names("train", "train"),
+        names: files_of("hellaswag_val.jsonl", "validation"),
+        examples: files_of("hellaswag_train.jsonl", "train"),
         templates: &[
             ("process_docs", "!function utils.process_docs"),
             ("doc_to_text", "{{query}}"),

@@ -1,8 +1,11 @@
 //! MMLU: questions of examinations in 57 subjects with four choices (Hendrycks et al. 2021).
 
+use std::path::Path;
+
 use serde_json::{Map, Value};
 
-use super::{Ask, Document, Standard};
+use super::{Ask, Document, Standard, files_of};
+use crate::base::files;
 use crate::harness::builtin::{BuiltIn, Source};
 use crate::harness::data::{Record, Rows, read_rows, read_rows_under};
 use crate::harness::error::HarnessError;
@@ -66,23 +69,10 @@ fn load(source: &Source<'_>) -> Result<Task, HarnessError> {
     standard.load_with(source, rows, examples, |record| document(record, subject))
 }
 
-/// The names of a split's file: of the release, then of the hub.
-fn names(subject: &str, split: &str) -> Vec<String> {
-    vec![
-        format!("{subject}_{split}.csv"),
-        format!("{split}-{{}}.parquet"),
-        format!("{split}.parquet"),
-        format!("{split}.jsonl"),
-        format!("{split}.json"),
-    ]
-}
-
 fn split(source: &Source<'_>, subject: &str, split: &str) -> Result<Rows, HarnessError> {
-    let inside = [source.path.join(split), source.path.join(subject)]
-        .into_iter()
-        .find(|path| crate::base::files::is_folder(path));
+    let inside = [source.path.join(split), source.path.join(subject)].into_iter().find(|path| files::is_folder(path));
     let path = inside.as_deref().unwrap_or(source.path);
-    let names = names(subject, split);
+    let names = files_of(&format!("{subject}_{split}.csv"), split);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     read(&Source { path, ..*source }.file(&names)?, source.max_bad_rows)
 }
@@ -92,12 +82,13 @@ fn examples(source: &Source<'_>, subject: &str, test: &Rows) -> Result<Rows, Har
     if let Some(path) = source.examples {
         return split(&Source { path, ..*source }, subject, "dev");
     }
-    let folder = test.path.parent().unwrap_or(source.path);
-    let names = names(subject, "dev");
+    let folder = test.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let names = files_of(&format!("{subject}_dev.csv"), "dev");
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let places = [folder.to_path_buf(), folder.join("../dev")];
-    let found = places.iter().find_map(|path| Source { path, ..*source }.file(&names).ok());
-    match found {
+    let folders = places.iter().filter(|path| files::is_folder(path));
+    let found = folders.map(|path| Source { path, ..*source }.find(&names)).collect::<Result<Vec<_>, _>>()?;
+    match found.into_iter().flatten().next() {
         Some(path) => read(&path, source.max_bad_rows),
         None => Err(source.refuse(format!(
             "its five examples come from the dev split, and none of {} is beside {}; give it as the file of examples, or ask \
@@ -108,7 +99,7 @@ fn examples(source: &Source<'_>, subject: &str, test: &Rows) -> Result<Rows, Har
     }
 }
 
-fn read(path: &std::path::Path, max_bad: usize) -> Result<Rows, HarnessError> {
+fn read(path: &Path, max_bad: usize) -> Result<Rows, HarnessError> {
     match path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
         true => read_rows_under(path, &COLUMNS, max_bad),
         false => read_rows(path, max_bad),

@@ -15,6 +15,8 @@ mod text;
 mod truthfulqa;
 mod winogrande;
 
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
 use super::assemble::{Definition, assemble};
@@ -172,8 +174,9 @@ impl Standard {
         if let Some(path) = source.examples {
             return Source { path, ..*source }.rows(&names).map(Some);
         }
-        let folder = source.path.parent().filter(|_| !files::is_folder(source.path)).unwrap_or(source.path);
-        let found = Source { path: folder, ..*source }.file(&names).ok();
+        let beside = || source.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = if files::is_folder(source.path) { source.path } else { beside() };
+        let found = Source { path: folder, ..*source }.find(&names)?;
         found.map(|path| read_rows(&path, source.max_bad_rows)).transpose()
     }
 
@@ -192,6 +195,12 @@ impl Standard {
         }
         config
     }
+}
+
+/// The names that a split's file may have in a folder: the release's, then the hub's.
+fn files_of(released: &str, split: &str) -> Vec<String> {
+    let hub = ["-{}.parquet", ".parquet", ".jsonl", ".json"].map(|end| format!("{split}{end}"));
+    std::iter::once(released.to_owned()).chain(hub).collect()
 }
 
 fn loglikelihood(context: String, continuation: String) -> Request {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Ask, Document, Standard};
+use super::{Ask, Document, Standard, files_of};
 use crate::base::{FileError, files};
 use crate::harness::builtin::{BuiltIn, Source};
 use crate::harness::data::{Record, Rows};
@@ -20,17 +20,9 @@ pub(super) const TASKS: &[BuiltIn] = &[BuiltIn {
 }];
 
 fn load(source: &Source<'_>) -> Result<Task, HarnessError> {
-    let names = |split: &str, released: &str| {
-        vec![
-            format!("{released}.jsonl"),
-            format!("{split}-{{}}.parquet"),
-            format!("{split}.parquet"),
-            format!("{split}.jsonl"),
-            format!("{split}.json"),
-        ]
-    };
     let standard = Standard {
-        names: names("validation", "valid"),
+        names: files_of("valid.jsonl", "validation"),
+        examples: files_of("train.jsonl", "train"),
         templates: &[
             ("doc_to_text", "Question: {{goal}}\nAnswer:"),
             ("doc_to_target", "label"),
@@ -40,7 +32,11 @@ fn load(source: &Source<'_>) -> Result<Task, HarnessError> {
     };
     let files: Vec<&str> = standard.names.iter().map(String::as_str).collect();
     let rows = labelled(source.rows(&files)?)?;
-    standard.load_rows(source, rows, document)
+    let examples = match source.num_fewshot {
+        None | Some(0) => None,
+        Some(_) => standard.rows_of_examples(source)?.map(labelled).transpose()?,
+    };
+    standard.load_with(source, rows, examples, document)
 }
 
 /// Rows without labels get those of the file beside them, row by row.

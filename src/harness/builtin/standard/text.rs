@@ -2,7 +2,7 @@
 
 use regex::{Captures, Regex};
 
-use super::{Ask, Document, Standard};
+use super::{Ask, Document, Standard, files_of};
 use crate::base::Digest;
 use crate::base::files::{self, TEXT_LIMIT};
 use crate::harness::builtin::{BuiltIn, Source};
@@ -69,7 +69,7 @@ fn whole_file(source: &Source<'_>) -> Result<Rows, HarnessError> {
 fn wikitext(source: &Source<'_>) -> Result<Task, HarnessError> {
     without_examples(source)?;
     let standard = Standard {
-        names: ["test-{}.parquet", "test.parquet", "test.jsonl", "test.json"].map(str::to_owned).to_vec(),
+        names: files_of("test.jsonl", "test"),
         templates: &[
             ("doc_to_text", ""),
             ("doc_to_target", "!function preprocess_wikitext.wikitext_detokenizer"),

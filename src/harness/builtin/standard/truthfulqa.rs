@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Ask, Document, Standard};
+use super::{Ask, Document, Standard, files_of};
 use crate::harness::builtin::{BuiltIn, Source};
 use crate::harness::data::Record;
 use crate::harness::error::HarnessError;
@@ -54,8 +54,7 @@ fn load(
     if source.num_fewshot.is_some_and(|count| count > 0) {
         return Err(source.refuse("its six examples are part of the question; ask for no others (0 examples)"));
     }
-    let names = ["mc_task.json", "validation-{}.parquet", "validation.parquet", "validation.jsonl", "validation.json"];
-    let standard = Standard { names: names.map(str::to_owned).to_vec(), ..Standard::choices(version, metrics) };
+    let standard = Standard { names: files_of("mc_task.json", "validation"), ..Standard::choices(version, metrics) };
     standard.load(source, |record| document(record, field))
 }
 

@@ -1,7 +1,7 @@
 //! WinoGrande by partial evaluation: each option is put into the blank, and what stands behind it is scored (Sakaguchi et al.
 //! 2019; Trinh and Le 2018).
 
-use super::{Ask, Document, Standard};
+use super::{Ask, Document, Standard, files_of};
 use crate::harness::builtin::{BuiltIn, Source};
 use crate::harness::data::Record;
 use crate::harness::error::HarnessError;
@@ -19,13 +19,9 @@ pub(super) const TASKS: &[BuiltIn] = &[BuiltIn {
 }];
 
 fn load(source: &Source<'_>) -> Result<Task, HarnessError> {
-    let names = |split: &str, released: &str| {
-        let hub = ["-{}.parquet", ".parquet", ".jsonl", ".json"].map(|end| format!("{split}{end}"));
-        std::iter::once(format!("{released}.jsonl")).chain(hub).collect()
-    };
     let standard = Standard {
-        names: names("validation", "dev"),
-        examples: names("train", "train_xl"),
+        names: files_of("dev.jsonl", "validation"),
+        examples: files_of("train_xl.jsonl", "train"),
         templates: &[
             ("doc_to_text", "!function preprocess_winogrande.doc_to_text"),
             ("doc_to_target", "!function preprocess_winogrande.doc_to_target"),
