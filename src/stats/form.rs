@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::composite::{self, Composite};
 use super::result::{Item, Statistic};
 use super::statistic::Undefined;
 
@@ -45,6 +46,8 @@ pub(crate) enum Finish {
     Difference([String; 2]),
     /// Triples (count, confidence, hits), one a bin.
     Calibration,
+    /// A function of its own of its own columns.
+    Composite(Composite),
 }
 
 impl Form {
@@ -72,6 +75,15 @@ impl Form {
                 return Self::difference(items, clusters, [minuend.clone(), subtrahend.clone()]);
             }
             Statistic::Auc { positive } => return Self::ranked(items, positive),
+            Statistic::BiasScore(_)
+            | Statistic::Icat
+            | Statistic::Disparity(_)
+            | Statistic::AdjustedMean
+            | Statistic::Correlation
+            | Statistic::Slope => {
+                let (columns, finish) = composite::compile(statistic, items, clusters)?;
+                return Ok(Self::Sums { columns, finish: Finish::Composite(finish) });
+            }
         };
         for (item, cluster) in items {
             match statistic {
@@ -196,16 +208,17 @@ impl Finish {
                 }
                 if count > 0.0 { Ok(gap / count) } else { Err(Undefined::Empty) }
             }
+            (Self::Composite(composite), totals) => composite.apply(totals),
             _ => Err(Undefined::Empty),
         }
     }
 }
 
-fn group_mean(sum: f64, count: f64, group: &str) -> Result<f64, Undefined> {
+pub(super) fn group_mean(sum: f64, count: f64, group: &str) -> Result<f64, Undefined> {
     if count > 0.0 { Ok(sum / count) } else { Err(Undefined::EmptyGroup { group: group.to_owned() }) }
 }
 
-fn quotient(sum: f64, weight: f64) -> Result<f64, Undefined> {
+pub(super) fn quotient(sum: f64, weight: f64) -> Result<f64, Undefined> {
     if weight == 0.0 { Err(Undefined::ZeroDenominator) } else { Ok(sum / weight) }
 }
 
@@ -250,11 +263,11 @@ fn finite(item: &Item, field: &'static str, found: f64) -> Result<(), Undefined>
     if found.is_finite() { Ok(()) } else { Err(Undefined::NotFinite { id: item.id.clone(), field, found }) }
 }
 
-fn weight(item: &Item) -> Result<f64, Undefined> {
+pub(super) fn weight(item: &Item) -> Result<f64, Undefined> {
     item.weight.ok_or_else(|| Undefined::NoWeight { id: item.id.clone() })
 }
 
-fn group(item: &Item) -> Result<&str, Undefined> {
+pub(super) fn group(item: &Item) -> Result<&str, Undefined> {
     item.group.as_deref().ok_or_else(|| Undefined::NoGroup { id: item.id.clone() })
 }
 

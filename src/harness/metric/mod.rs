@@ -1,6 +1,6 @@
 //! The metrics of tasks: named variants, each with its formula and source, one file a family.
 
-mod bias;
+pub mod bias;
 mod choice;
 mod perturbation;
 
@@ -55,7 +55,23 @@ impl MetricUse {
 }
 
 /// All metrics of tasks, in the order in which they are listed: one slice a file.
-pub static TASK_METRICS: &[&[TaskMetric]] = &[choice::METRICS, bias::METRICS, perturbation::METRICS];
+pub static TASK_METRICS: &[&[TaskMetric]] = &[
+    choice::METRICS,
+    bias::BBQ,
+    bias::CROWS_PAIRS,
+    bias::STEREOSET,
+    bias::WINOBIAS,
+    bias::WINOGENDER,
+    bias::HANS,
+    bias::GROUP,
+    bias::FAIRNESS,
+    bias::COUNTERFACTUAL,
+    bias::CONTRAST,
+    bias::PROFESSIONS,
+    bias::PREFERENCE,
+    bias::GENERATION,
+    perturbation::METRICS,
+];
 
 /// The metric of that name.
 ///

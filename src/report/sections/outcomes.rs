@@ -302,5 +302,11 @@ fn statistic_in_words(score: &MetricScore) -> String {
         }
         S::Auc { positive } => format!("chance that an item of {} ranks higher", plain(positive)),
         S::CalibrationError { bins } => format!("{bins} bins of equal width"),
+        S::BiasScore(_) => "bias score".into(),
+        S::Icat => "of means over terms".into(),
+        S::Disparity(_) => "between groups".into(),
+        S::AdjustedMean => "mean of group means".into(),
+        S::Correlation => "correlation".into(),
+        S::Slope => "slope".into(),
     }
 }
