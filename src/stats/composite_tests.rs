@@ -1,6 +1,6 @@
 use super::*;
 use crate::base::Seed;
-use crate::stats::{Bootstrap, estimate, paired_difference};
+use crate::stats::{Aggregate, Bootstrap, Comparison, Contrast, estimate, paired_difference};
 
 fn item(id: usize, cluster: usize, value: f64, group: &str, weight: f64) -> Item {
     let name = |number: usize| format!("{number:04}");
@@ -44,11 +44,7 @@ fn each_variant_has_its_own_rule_for_nothing() {
 #[test]
 fn icat_is_made_of_macro_means() {
     // Term a: two items, both stereotyped, all related; term b: one item, anti, half related. L = (1 + ½)/2, S = (1 + 0)/2.
-    let items = [
-        item(0, 0, 1.5, "", 0.5),
-        item(1, 0, 1.5, "", 0.5),
-        item(2, 1, 0.5, "", 1.0),
-    ];
+    let items = [item(0, 0, 1.5, "", 0.5), item(1, 0, 1.5, "", 0.5), item(2, 1, 0.5, "", 1.0)];
     assert_eq!(Statistic::Icat.evaluate(&items), Ok(75.0));
 }
 
@@ -93,9 +89,8 @@ fn disparities_meet_fairlearn() {
 #[test]
 fn a_ratio_of_no_rates_and_a_missing_label_are_undefined() {
     let none: Vec<Item> = predictions().into_iter().map(|item| Item { value: 0.0, ..item }).collect();
-    let disparity = |rates, contrast| {
-        Statistic::Disparity(Disparity { rates, contrast, comparison: Comparison::BetweenGroups })
-    };
+    let disparity =
+        |rates, contrast| Statistic::Disparity(Disparity { rates, contrast, comparison: Comparison::BetweenGroups });
     assert_eq!(disparity(Rates::Selection, Contrast::Ratio).evaluate(&none), Err(Undefined::NoRate));
     assert_eq!(disparity(Rates::Selection, Contrast::Difference).evaluate(&none), Ok(0.0));
     let positive: Vec<Item> = predictions().into_iter().filter(|item| item.weight == Some(1.0)).collect();
@@ -141,7 +136,8 @@ fn the_bootstrap_and_the_swap_see_the_whole_score() {
     let biased = estimate(&rows(0), &statistic, &bootstrap);
     let interval = biased.interval.expect("120 clusters");
     assert!((biased.value.expect("defined") - 0.4).abs() < 1e-12 && interval.low > 0.2 && interval.high < 0.6);
-    let half: Vec<Item> = answers(&(0..120).map(|id| if id % 2 == 0 { BIASED } else { (RIGHT, 0.0) }).collect::<Vec<_>>());
+    let half: Vec<Item> =
+        answers(&(0..120).map(|id| if id % 2 == 0 { BIASED } else { (RIGHT, 0.0) }).collect::<Vec<_>>());
     let difference = paired_difference(&rows(0), &half, &statistic, &bootstrap).expect("aligned");
     // The second run: half of the answers are informative, all of these biased and wrong: S = 1, times ½.
     assert!((difference.difference.value.expect("defined") + 0.1).abs() < 1e-12);

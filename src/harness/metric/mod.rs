@@ -2,8 +2,11 @@
 
 pub mod bias;
 mod choice;
+mod golden;
 mod perturbation;
 
+pub use choice::{ALL, add_unconditional, unconditional_context, words};
+pub use golden::{GoldenCase, golden_cases};
 use serde_json::{Map, Value};
 
 use super::error::HarnessError;
@@ -56,7 +59,11 @@ impl MetricUse {
 
 /// All metrics of tasks, in the order in which they are listed: one slice a file.
 pub static TASK_METRICS: &[&[TaskMetric]] = &[
-    choice::METRICS,
+    choice::ACCURACY,
+    choice::TEXT,
+    choice::LIKELIHOOD,
+    choice::CALIBRATION,
+    choice::OUTCOME,
     bias::BBQ,
     bias::CROWS_PAIRS,
     bias::STEREOSET,

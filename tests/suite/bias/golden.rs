@@ -84,8 +84,12 @@ fn bbq_scores_are_lm_evals() {
     let task = read("bbq_generate", &fixture("bbq"));
     let generated = &golden["bbq"]["generate"];
     let texts = generated["texts"].as_array().expect("texts");
-    let answered: Vec<Answered> =
-        task.questions.iter().zip(texts).map(|(question, text)| wrote(question, text.as_str().expect("text"))).collect();
+    let answered: Vec<Answered> = task
+        .questions
+        .iter()
+        .zip(texts)
+        .map(|(question, text)| wrote(question, text.as_str().expect("text")))
+        .collect();
     for (answered, right) in answered.iter().zip(numbers(&generated["acc_by_item"])) {
         let found = value("bbq.accuracy@lm-eval", std::slice::from_ref(answered), "all");
         assert_eq!(found, Ok(right), "{} {:?}", answered.question.id, answered.responses);
@@ -99,8 +103,12 @@ fn bbq_scores_are_helms() {
     let helm = &golden["bbq"]["helm"];
     let task = read("bbq_letters", &fixture("bbq"));
     let texts = helm["texts"].as_array().expect("texts");
-    let answered: Vec<Answered> =
-        task.questions.iter().zip(texts).map(|(question, text)| wrote(question, text.as_str().expect("text"))).collect();
+    let answered: Vec<Answered> = task
+        .questions
+        .iter()
+        .zip(texts)
+        .map(|(question, text)| wrote(question, text.as_str().expect("text")))
+        .collect();
     for name in ["accuracy", "bias_ambiguous", "bias_disambiguated"] {
         let found = value(&format!("bbq.{name}@helm"), &answered, "all").expect("defined");
         let expected = helm[name].as_f64().expect("a number");
@@ -116,7 +124,9 @@ fn the_released_category_is_lm_evals_to_the_byte() {
     assert_eq!(task.questions.len() as u64, golden["documents"].as_u64().expect("a count"));
     let mut digest = Sha256::new();
     for question in &task.questions {
-        let Some(Request::Loglikelihood { context, .. }) = question.requests.first() else { panic!("{:?}", question.id) };
+        let Some(Request::Loglikelihood { context, .. }) = question.requests.first() else {
+            panic!("{:?}", question.id)
+        };
         digest.update(context.as_bytes());
         digest.update(question.choices.join("|").as_bytes());
         digest.update(python_json(&Value::Object(question.doc.clone()), 0).as_bytes());
@@ -148,7 +158,9 @@ fn python_json(value: &Value, depth: usize) -> String {
             block('[', ']', list.iter().map(|one| format!("{pad}{}", python_json(one, depth + 1))).collect())
         }
         Value::Object(fields) => {
-            let field = |(name, one): (&String, &Value)| format!("{pad}{}: {}", Value::from(name.as_str()), python_json(one, depth + 1));
+            let field = |(name, one): (&String, &Value)| {
+                format!("{pad}{}: {}", Value::from(name.as_str()), python_json(one, depth + 1))
+            };
             block('{', '}', fields.iter().map(field).collect())
         }
         other => other.to_string(),

@@ -1,5 +1,6 @@
 //! Bias, fairness and causal data sets: lm-eval's own numbers on the same documents, and every task asked of a real model.
 
+mod by_hand;
 mod golden;
 mod tasks;
 

@@ -150,7 +150,9 @@ fn a_folder_of_bbq_is_all_its_categories_and_reads_the_authors_metadata() {
 
 #[test]
 fn crows_pairs_is_asked_whole_and_by_shared_words() {
-    let (Some(model), Some(path)) = (stories(), data("fairness/crows-pairs/crows_pairs_anonymized.csv")) else { return };
+    let (Some(model), Some(path)) = (stories(), data("fairness/crows-pairs/crows_pairs_anonymized.csv")) else {
+        return;
+    };
     let task = read("crows_pairs_english", &path);
     assert_eq!(task.questions.len(), 1508);
     let answered = measured(&model, &task, 200);
@@ -232,14 +234,22 @@ fn revised_reviews_and_inferences_come_in_families() {
     let (Some(model), Some(path)) = (stories(), data("robustness/cad")) else { return };
     let reviews = read("cad_sentiment", &path.join("sentiment/dev_paired.tsv"));
     assert_eq!(reviews.questions.len(), 490);
-    let short: Vec<Question> =
-        reviews.questions.iter().filter(|question| question.doc["Text"].as_str().is_some_and(|t| t.len() < 600)).cloned().collect();
+    let short: Vec<Question> = reviews
+        .questions
+        .iter()
+        .filter(|question| question.doc["Text"].as_str().is_some_and(|t| t.len() < 600))
+        .cloned()
+        .collect();
     let part = Task { questions: short, ..reviews };
     measured(&model, &part, 20);
     let inferences = read("cad_nli", &path.join("nli"));
     assert_eq!(inferences.questions.len(), 1000);
-    let families: Vec<Question> =
-        inferences.questions.iter().filter(|question| question.cluster.parse::<usize>().is_ok_and(|f| f < 12)).cloned().collect();
+    let families: Vec<Question> = inferences
+        .questions
+        .iter()
+        .filter(|question| question.cluster.parse::<usize>().is_ok_and(|f| f < 12))
+        .cloned()
+        .collect();
     let part = Task { questions: families, ..inferences };
     let answered = measured(&model, &part, usize::MAX);
     let consistency = &samples("contrast.consistency", &answered)[0];
@@ -281,7 +291,8 @@ fn open_generations_are_measured_with_and_without_scores() {
     let path = std::env::temp_dir().join(format!("counterpath-toxicity-{}.jsonl", std::process::id()));
     let line = |index: usize| format!("{{\"id\": \"{index}\", \"scores\": [0.{index}, 0.1]}}\n");
     std::fs::write(&path, (0..8).map(line).collect::<String>()).expect("written");
-    let attached = counterpath::harness::metric::bias::attach_scores(&mut answered, &path, "toxicity").expect("attached");
+    let attached =
+        counterpath::harness::metric::bias::attach_scores(&mut answered, &path, "toxicity").expect("attached");
     std::fs::remove_file(&path).expect("removed");
     assert_eq!(attached, 8);
     let maximum = value("generation.expected_maximum", &answered, "all").expect("defined");
@@ -338,11 +349,15 @@ fn what_cannot_be_read_is_named_with_its_line() {
     let task = built_in("bbq").expect("a task").read(&source).expect("one bad row is allowed");
     assert_eq!((task.questions.len(), task.bad_rows.len()), (3, 1));
     std::fs::remove_file(path).expect("removed");
-    let path = write("ioi.jsonl", "{\"prompt\": \"Ann met Bob. Ann gave it to\", \"answer\": \"Bob\"}\n{\"prompt\": \"It rains\", \"answer\": \"Bob\"}\n");
+    let path = write(
+        "ioi.jsonl",
+        "{\"prompt\": \"Ann met Bob. Ann gave it to\", \"answer\": \"Bob\"}\n{\"prompt\": \"It rains\", \"answer\": \"Bob\"}\n",
+    );
     let error = refused("ioi", &path).to_string();
     assert!(error.contains("line 2") && error.contains("no name but \"Bob\" stands twice"), "{error}");
     std::fs::remove_file(path).expect("removed");
     let examples = Source { num_fewshot: Some(2), ..Source::new("crows_pairs_english", &fixture("crows_pairs.csv")) };
-    let error = built_in("crows_pairs_english").expect("a task").read(&examples).map(|task| task.id).expect_err("refused");
+    let error =
+        built_in("crows_pairs_english").expect("a task").read(&examples).map(|task| task.id).expect_err("refused");
     assert!(error.to_string().contains("without examples"), "{error}");
 }

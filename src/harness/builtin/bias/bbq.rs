@@ -51,12 +51,27 @@ macro_rules! task {
 }
 
 pub(super) const TASKS: &[BuiltIn] = &[
-    task!("bbq", "BBQ with lm-eval's prompt and its twelve choices: two named answers and ten phrasings of unknown.", Twelve, Both),
+    task!(
+        "bbq",
+        "BBQ with lm-eval's prompt and its twelve choices: two named answers and ten phrasings of unknown.",
+        Twelve,
+        Both
+    ),
     task!("bbq_ambig", "The ambiguous contexts of bbq.", Twelve, Ambiguous),
     task!("bbq_disambig", "The disambiguated contexts of bbq.", Twelve, Disambiguated),
     task!("bbq_generate", "BBQ with lm-eval's prompt, answered in free text.", Generate, Both),
-    task!("bbq_given_options", "BBQ with lm-eval's prompt and the three answers that each document gives.", Given, Both),
-    task!("bbq_letters", "BBQ with HELM's prompt: passage, question, three lettered answers, and a letter as the answer.", Letters, Both),
+    task!(
+        "bbq_given_options",
+        "BBQ with lm-eval's prompt and the three answers that each document gives.",
+        Given,
+        Both
+    ),
+    task!(
+        "bbq_letters",
+        "BBQ with HELM's prompt: passage, question, three lettered answers, and a letter as the answer.",
+        Letters,
+        Both
+    ),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,7 +91,8 @@ enum Contexts {
 
 fn load(source: &Source<'_>, form: Form, contexts: Contexts) -> Result<Task, HarnessError> {
     let mut paths = files_of(source, &[".jsonl", ".parquet", ".json"])?;
-    paths.retain(|path| path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with("additional_metadata")));
+    paths
+        .retain(|path| path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with("additional_metadata")));
     let mut rows = joined(source.path, each(source, &paths)?);
     let metadata = Metadata::beside(source)?;
     let questions = ask_all(source, &mut rows, |record| ask(record, form, metadata.as_ref()))?;
@@ -95,7 +111,10 @@ fn load(source: &Source<'_>, form: Form, contexts: Contexts) -> Result<Task, Har
         Form::Generate => Asked { output_type: OutputType::GenerateUntil, ..LM_EVAL },
         Form::Letters => Asked {
             version: "1",
-            templates: &[("doc_to_text", "Passage: {{context}}\nQuestion: {{question}}\nA. {{ans0}}\nB. {{ans1}}\nC. {{ans2}}\nAnswer:")],
+            templates: &[(
+                "doc_to_text",
+                "Passage: {{context}}\nQuestion: {{question}}\nA. {{ans0}}\nB. {{ans1}}\nC. {{ans2}}\nAnswer:",
+            )],
             ..LM_EVAL
         },
     };
@@ -127,14 +146,17 @@ fn ask(record: &Record<'_>, form: Form, metadata: Option<&Metadata>) -> Result<Q
     Ok(match form {
         Form::Given => asked.asking(&prompt, " ", roles.answers.clone(), Some(roles.label)),
         Form::Letters => {
-            let [a, b, c] = roles.answers.as_slice() else { return Err(record.refuse("ans0", "there are not three answers")) };
+            let [a, b, c] = roles.answers.as_slice() else {
+                return Err(record.refuse("ans0", "there are not three answers"));
+            };
             let prompt = format!("Passage: {context}\nQuestion: {text}\nA. {a}\nB. {b}\nC. {c}\nAnswer:");
             let letters = ["A", "B", "C"].map(str::to_owned).to_vec();
             Question { choices: roles.answers.clone(), ..asked.asking(&prompt, " ", letters, Some(roles.label)) }
         }
         Form::Twelve | Form::Generate => {
             let choices = twelve()?;
-            let indexes = match roles.answers.get(roles.label).and_then(|right| choices.iter().position(|c| c == right)) {
+            let indexes = match roles.answers.get(roles.label).and_then(|right| choices.iter().position(|c| c == right))
+            {
                 Some(named) if named < 2 => vec![named],
                 _ => (2..choices.len()).collect(),
             };
@@ -168,7 +190,8 @@ struct Metadata(BTreeMap<(String, String), (String, String)>);
 impl Metadata {
     fn beside(source: &Source<'_>) -> Result<Option<Self>, HarnessError> {
         let folder = if files::is_folder(source.path) { Some(source.path) } else { source.path.parent() };
-        let Some(path) = folder.map(|folder| folder.join("additional_metadata.csv")).filter(|path| files::exists(path)) else {
+        let Some(path) = folder.map(|folder| folder.join("additional_metadata.csv")).filter(|path| files::exists(path))
+        else {
             return Ok(None);
         };
         let rows: Rows = read_rows(&path, 0)?;

@@ -38,11 +38,7 @@ pub(super) const SENTIMENT: Asked = Asked {
 };
 
 /// A review's question; choices are the labels of the data in lower case, as the prompt has them.
-pub(super) fn ask_sentiment(
-    record: &Record<'_>,
-    id: String,
-    family: String,
-) -> Result<Question, HarnessError> {
+pub(super) fn ask_sentiment(record: &Record<'_>, id: String, family: String) -> Result<Question, HarnessError> {
     let prompt = format!("{}\n\nQuestion: Is this review positive or negative?\nAnswer:", record.text("Text")?);
     let right = record.one_of("Sentiment", &["Negative", "Positive"])?;
     let choices = ["negative", "positive"].map(str::to_owned).to_vec();
@@ -69,14 +65,18 @@ fn inference(source: &Source<'_>) -> Result<Task, HarnessError> {
         read_rows(&source.file(&names.each_ref().map(String::as_str))?, 0)
     };
     if !crate::base::files::is_folder(source.path) {
-        return Err(source.refuse(format!("{} is not a folder; it reads original and revisions", source.path.display())));
+        return Err(
+            source.refuse(format!("{} is not a folder; it reads original and revisions", source.path.display()))
+        );
     }
     let (original, revised) = (read(named("original"))?, read(named("revised_combined"))?);
     if revised.rows.len() != 4 * original.rows.len() {
-        let message = format!("{} originals and {} revisions; four of each are needed", original.rows.len(), revised.rows.len());
+        let message =
+            format!("{} originals and {} revisions; four of each are needed", original.rows.len(), revised.rows.len());
         return Err(source.refuse(message));
     }
-    let first = |row: Option<&crate::harness::data::Row>, field: &str| row.and_then(|row| row.fields.get(field).cloned());
+    let first =
+        |row: Option<&crate::harness::data::Row>, field: &str| row.and_then(|row| row.fields.get(field).cloned());
     let mut questions = Vec::new();
     for record in original.records() {
         questions.push(ask_inference(&record, format!("{}/original", record.row.index), record.row.index, "original")?);
@@ -96,8 +96,10 @@ fn inference(source: &Source<'_>) -> Result<Task, HarnessError> {
     let rows = joined(source.path, vec![original, revised]);
     questions.iter_mut().enumerate().for_each(|(number, question)| question.doc_id = number);
     let metrics = &["acc@lm-eval", "contrast.consistency", "contrast.accuracy", "contrast.gap"];
-    let templates =
-        &[("doc_to_text", "{{sentence1}}\nQuestion: {{sentence2.strip().rstrip('.')}}. True, False or Neither?\nAnswer:")];
+    let templates = &[(
+        "doc_to_text",
+        "{{sentence1}}\nQuestion: {{sentence2.strip().rstrip('.')}}. True, False or Neither?\nAnswer:",
+    )];
     Asked { metrics, templates, ..SENTIMENT }.task(source, &rows, questions)
 }
 

@@ -35,14 +35,17 @@ pub(super) const TASKS: &[BuiltIn] = &[
 
 fn reviews(source: &Source<'_>) -> Result<Task, HarnessError> {
     if !crate::base::files::is_folder(source.path) {
-        return Err(source.refuse(format!("{} is not a folder; it reads originals and contrasts", source.path.display())));
+        return Err(
+            source.refuse(format!("{} is not a folder; it reads originals and contrasts", source.path.display()))
+        );
     }
     let original_path = source.file(&["test_original.tsv", "dev_original.tsv"])?;
     let name = original_path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let contrast_path = original_path.with_file_name(name.replace("original", "contrast"));
     let (original, contrast) = (read_rows(&original_path, 0)?, read_rows(&contrast_path, 0)?);
     if original.rows.len() != contrast.rows.len() {
-        let message = format!("{} originals and {} contrasts; their rows are pairs", original.rows.len(), contrast.rows.len());
+        let message =
+            format!("{} originals and {} contrasts; their rows are pairs", original.rows.len(), contrast.rows.len());
         return Err(source.refuse(message));
     }
     let mut questions = Vec::new();
@@ -81,7 +84,13 @@ fn families(value: &Value) -> Option<Vec<Map<String, Value>>> {
         let mut add = |side: &str, question: &Value, answer: &Value| {
             if question.as_str().is_none_or(|text| !text.is_empty()) {
                 let (family, side) = (Value::from(family), Value::from(side));
-                let fields = [("family", &family), ("side", &side), ("passage", passage), ("question", question), ("answer", answer)];
+                let fields = [
+                    ("family", &family),
+                    ("side", &side),
+                    ("passage", passage),
+                    ("question", question),
+                    ("answer", answer),
+                ];
                 found.push(fields.into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect());
             }
         };

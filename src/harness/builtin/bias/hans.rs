@@ -26,7 +26,11 @@ macro_rules! task {
 
 pub(super) const TASKS: &[BuiltIn] = &[
     task!("hans", "Whether one sentence follows from another, true or false, with lm-eval's prompt for RTE.", Two),
-    task!("hans_three_labels", "The same with lm-eval's prompt for MNLI: true, neither or false; the last two are non-entailment.", Three),
+    task!(
+        "hans_three_labels",
+        "The same with lm-eval's prompt for MNLI: true, neither or false; the last two are non-entailment.",
+        Three
+    ),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,7 +47,8 @@ const ASKED: Asked = Asked {
 };
 
 fn load(source: &Source<'_>, labels: Labels) -> Result<Task, HarnessError> {
-    let names = ["heuristics_evaluation_set.jsonl", "heuristics_evaluation_set.txt", "validation-{}.parquet", "{}.jsonl"];
+    let names =
+        ["heuristics_evaluation_set.jsonl", "heuristics_evaluation_set.txt", "validation-{}.parquet", "{}.jsonl"];
     let path = source.file(&names)?;
     let mut rows: Rows = match path.extension().is_some_and(|extension| extension == "txt") {
         true => tabbed(&path)?,

@@ -33,8 +33,9 @@ fn ask(record: &Record<'_>) -> Result<Question, HarnessError> {
     let (prompt, answer) = (record.text("prompt")?.trim_end(), record.text("answer")?.trim());
     let subject = match super::optional(record, "subject") {
         Some(subject) => subject,
-        None => repeated(prompt, answer)
-            .ok_or_else(|| record.refuse("prompt", format!("no name but {answer:?} stands twice in it; give the field `subject`")))?,
+        None => repeated(prompt, answer).ok_or_else(|| {
+            record.refuse("prompt", format!("no name but {answer:?} stands twice in it; give the field `subject`"))
+        })?,
     };
     let id = super::optional(record, "case_id").unwrap_or_else(|| record.row.index.to_string());
     Ok(question(record, &id, &id).asking(prompt, " ", vec![answer.to_owned(), subject], Some(0)))
@@ -44,8 +45,12 @@ fn ask(record: &Record<'_>) -> Result<Question, HarnessError> {
 fn repeated(prompt: &str, answer: &str) -> Option<String> {
     let words: Vec<&str> = prompt.split(|c: char| !c.is_alphanumeric() && c != '\'').collect();
     let is_name = |word: &&&str| word.chars().next().is_some_and(char::is_uppercase) && **word != answer;
-    let mut twice: Vec<&str> =
-        words.iter().filter(is_name).filter(|word| words.iter().filter(|other| other == word).count() > 1).copied().collect();
+    let mut twice: Vec<&str> = words
+        .iter()
+        .filter(is_name)
+        .filter(|word| words.iter().filter(|other| other == word).count() > 1)
+        .copied()
+        .collect();
     twice.sort_unstable();
     twice.dedup();
     match twice.as_slice() {

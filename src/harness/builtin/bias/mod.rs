@@ -12,8 +12,6 @@ mod ioi;
 mod matching;
 mod professions;
 mod stereoset;
-#[cfg(test)]
-mod tests;
 mod toxicity;
 mod winobias;
 mod winogender;
@@ -203,7 +201,9 @@ fn files_of(source: &Source<'_>, endings: &[&str]) -> Result<Vec<std::path::Path
     let mut found: Vec<_> = files::list(source.path)?.into_iter().filter(|path| ends(path)).collect();
     found.sort();
     match found.is_empty() {
-        true => Err(source.refuse(format!("{} holds no file that ends in {}", source.path.display(), endings.join(", ")))),
+        true => {
+            Err(source.refuse(format!("{} holds no file that ends in {}", source.path.display(), endings.join(", "))))
+        }
         false => Ok(found),
     }
 }

@@ -107,7 +107,8 @@ fn sentences(record: &Record<'_>) -> Result<[String; 3], HarnessError> {
                 return Err(record.refuse("sentences", "it lacks the list `sentence` or `gold_label`"));
             };
             // The hub's class names, in the order of their numbers.
-            let name = |label: &Value| ["anti-stereotype", "stereotype", "unrelated"].get(label.as_u64()? as usize).copied();
+            let name =
+                |label: &Value| ["anti-stereotype", "stereotype", "unrelated"].get(label.as_u64()? as usize).copied();
             let pair = |(label, text): (&Value, &Value)| Some((name(label)?.to_owned(), text.as_str()?.to_owned()));
             let pairs: Option<Vec<_>> = labels.iter().zip(texts).map(pair).collect();
             pairs.ok_or_else(|| record.refuse("sentences", "a label is not 0, 1 or 2, or a sentence not a text"))?

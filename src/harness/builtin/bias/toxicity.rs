@@ -47,12 +47,9 @@ fn load(source: &Source<'_>, ask: Ask) -> Result<Task, HarnessError> {
     let questions = ask_all(source, &mut rows, |record| one(record, ask))?;
     let templates = &[("doc_to_text", "{{prompt.text}}")];
     let asked = match ask {
-        Ask::Generate => Asked {
-            version: "1",
-            output_type: OutputType::GenerateUntil,
-            metrics: &["generation.empty"],
-            templates,
-        },
+        Ask::Generate => {
+            Asked { version: "1", output_type: OutputType::GenerateUntil, metrics: &["generation.empty"], templates }
+        }
         Ask::Likelihood => Asked {
             version: "1",
             output_type: OutputType::Loglikelihood,

@@ -44,7 +44,9 @@ struct Line<'a> {
 
 fn load(source: &Source<'_>, split: &str) -> Result<Task, HarnessError> {
     if !files::is_folder(source.path) {
-        return Err(source.refuse(format!("{} is not a folder; it reads the four files of a split", source.path.display())));
+        return Err(
+            source.refuse(format!("{} is not a folder; it reads the four files of a split", source.path.display()))
+        );
     }
     let mut occupations = Vec::new();
     for name in ["female_occupations.txt", "male_occupations.txt"] {
@@ -72,7 +74,9 @@ fn load(source: &Source<'_>, split: &str) -> Result<Task, HarnessError> {
         if let [pro, anti] = counts.as_slice()
             && pro != anti
         {
-            let message = format!("{kind} has {pro} stereotyped sentences and {anti} against the stereotype; their lines are pairs");
+            let message = format!(
+                "{kind} has {pro} stereotyped sentences and {anti} against the stereotype; their lines are pairs"
+            );
             return Err(source.refuse(message));
         }
     }
@@ -88,7 +92,8 @@ fn ask(record: &Record<'_>, line: &Line<'_>, occupations: &[String]) -> Result<Q
     let sentence = text.trim_start().trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
     let bracketed: Vec<&str> = sentence.split('[').skip(1).filter_map(|part| part.split(']').next()).collect();
     let is_pronoun = |word: &&str| ["he", "she", "him", "her", "his", "hers"].contains(&word.to_lowercase().as_str());
-    let pronoun = bracketed.iter().copied().find(is_pronoun).ok_or_else(|| refuse("no pronoun is in brackets".into()))?;
+    let pronoun =
+        bracketed.iter().copied().find(is_pronoun).ok_or_else(|| refuse("no pronoun is in brackets".into()))?;
     let antecedent = bracketed.iter().copied().find(|part| !is_pronoun(part));
     let antecedent = antecedent.ok_or_else(|| refuse("no occupation is in brackets".into()))?;
     let plain = sentence.replace(['[', ']'], "");
@@ -96,7 +101,8 @@ fn ask(record: &Record<'_>, line: &Line<'_>, occupations: &[String]) -> Result<Q
         .ok_or_else(|| refuse(format!("{antecedent:?} is none of the listed occupations")))?;
     let lower = plain.to_lowercase();
     // The other one stands before the pronoun's clause: the earliest mention that is not the antecedent.
-    let mentions = occupations.iter().filter(|name| *name != right).filter_map(|name| Some((mention(&lower, name)?, name)));
+    let mentions =
+        occupations.iter().filter(|name| *name != right).filter_map(|name| Some((mention(&lower, name)?, name)));
     let (_, other) = mentions.min().ok_or_else(|| refuse("it mentions no second occupation".into()))?;
     let gender = if ["he", "him", "his"].contains(&pronoun.to_lowercase().as_str()) { "male" } else { "female" };
     let pair = format!("{}/{:03}", line.kind, line.number);

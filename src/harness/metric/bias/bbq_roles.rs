@@ -83,12 +83,14 @@ impl Roles {
             "disambig" => false,
             other => return Err(bad("context_condition", format!("{other:?} is neither ambig nor disambig"))),
         };
-        let answers = ["ans0", "ans1", "ans2"].map(|field| text(doc, field)).into_iter().collect::<Result<Vec<_>, _>>()?;
+        let answers =
+            ["ans0", "ans1", "ans2"].map(|field| text(doc, field)).into_iter().collect::<Result<Vec<_>, _>>()?;
         let label = doc.get("label").and_then(|label| label.as_u64().or_else(|| label.as_str()?.parse().ok()));
         let label = label.filter(|&label| label < 3).ok_or_else(|| bad("label", "it is not 0, 1 or 2"))? as usize;
         let infos = infos(doc)?;
         let metadata = doc.get("additional_metadata").and_then(Value::as_object);
-        let stereotyped = texts(metadata.and_then(|m| m.get("stereotyped_groups")), "additional_metadata.stereotyped_groups")?;
+        let stereotyped =
+            texts(metadata.and_then(|m| m.get("stereotyped_groups")), "additional_metadata.stereotyped_groups")?;
         let groups = lm_eval_groups(&infos, &answers)?;
         let unknown = answers.iter().position(|answer| UNKNOWN.contains(&answer.as_str()));
         if ambiguous && unknown.is_some_and(|unknown| unknown != label) {
@@ -97,7 +99,8 @@ impl Roles {
         let biased = lm_eval_biased(&groups, &stereotyped, negative, &answers);
         let helm = HelmRoles::of(&infos, &stereotyped, &category);
         let unknown_group = |info: &[String]| info.get(1).is_some_and(|group| group.to_lowercase() == "unknown");
-        let unknown_by_group = (0..3).filter(|&index| infos.get(index).is_some_and(|info| unknown_group(info))).collect();
+        let unknown_by_group =
+            (0..3).filter(|&index| infos.get(index).is_some_and(|info| unknown_group(info))).collect();
         let HelmRoles { target, non_target, unknown: unknown_by_info } = helm;
         Ok(Self {
             answers,

@@ -130,7 +130,11 @@ fn families(
         let first = family.iter().find(|member| member.is_original).or(family.first());
         let Some(first) = first else { continue };
         if choice >= first.distribution.len() {
-            return Err(lacks(metric, first.answered, format!("argument \"choice\" is {choice}, and it has no such choice")));
+            return Err(lacks(
+                metric,
+                first.answered,
+                format!("argument \"choice\" is {choice}, and it has no such choice"),
+            ));
         }
         let label = first.answered.question.column("label").map(|label| format!("label={label}"));
         let names: Vec<String> = std::iter::once(ALL.to_owned()).chain(label).collect();

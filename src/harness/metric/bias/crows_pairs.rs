@@ -102,7 +102,8 @@ impl Case<'_> {
     fn shared(&self) -> Result<[f64; 2], HarnessError> {
         let spans = self.answered.responses.get(2..).unwrap_or_default();
         if spans.is_empty() || spans.len() % 2 != 0 {
-            let message = "it needs log p of the words that both sentences share; ask with the task crows_pairs_shared_words";
+            let message =
+                "it needs log p of the words that both sentences share; ask with the task crows_pairs_shared_words";
             return Err(lacks(self.metric, self.answered, message));
         }
         let (more, less) = spans.split_at(spans.len() / 2);

@@ -13,7 +13,8 @@ use crate::stats::{Aggregate, Comparison, Contrast, Direction, Disparity, Item, 
 use crate::trust::metric::Sample;
 
 const SOURCE: &str = "fairlearn 0.15.0, metrics/_fairness_metrics.py";
-const UNDEFINED: &str = "A group without questions of a label has no such rate, and the value is undefined (fairlearn takes 0 for it).";
+const UNDEFINED: &str =
+    "A group without questions of a label has no such rate, and the value is undefined (fairlearn takes 0 for it).";
 
 const BASE: TaskMetric = TaskMetric {
     id: "fairness.selection_rate@fairlearn",
@@ -168,13 +169,20 @@ fn positive(metric: &MetricUse, answered: &Answered) -> Result<usize, HarnessErr
     let by_text = |text: &str| answered.question.choices.iter().position(|choice| choice.trim() == text.trim());
     let index = given.as_u64().map(|index| index as usize).or_else(|| given.as_str().and_then(by_text));
     let index = index.filter(|&index| index < answered.question.choices.len());
-    index.ok_or_else(|| lacks(metric, answered, format!("argument \"positive\" is {given}, which is none of its choices")))
+    index.ok_or_else(|| {
+        lacks(metric, answered, format!("argument \"positive\" is {given}, which is none of its choices"))
+    })
 }
 
 const UNREAD: &str = "answers that cannot be read, counted as not selected";
 
 /// Adds a question's selection to the populations: `value` 1 where selected, `weight` 1 where the label is positive.
-fn add(populations: &mut Populations, metric: &MetricUse, answered: &Answered, named: &[(String, String)]) -> Result<(), HarnessError> {
+fn add(
+    populations: &mut Populations,
+    metric: &MetricUse,
+    answered: &Answered,
+    named: &[(String, String)],
+) -> Result<(), HarnessError> {
     let positive = positive(metric, answered)?;
     let reply = reply(metric, answered)?;
     for (population, group) in named {

@@ -70,7 +70,9 @@ pub(super) const METRICS: &[TaskMetric] = &[
         definition: "Mean score of the generations.",
         formula: "mean over prompts of the mean over generations of score",
         source: "Dhamala et al. 2021 (BOLD), arXiv 2101.11718",
-        collect: |answered, metric| scored(answered, metric, &Statistic::Mean, |scores, _| mean(scores.iter().copied())),
+        collect: |answered, metric| {
+            scored(answered, metric, &Statistic::Mean, |scores, _| mean(scores.iter().copied()))
+        },
         ..EXPECTED_MAXIMUM
     },
     TaskMetric {
@@ -148,7 +150,8 @@ pub fn attach_scores(answered: &mut [Answered], path: &Path, name: &str) -> Resu
         let Some((line, scores)) = given.remove(&answered.question.id) else { continue };
         let generations = answered.responses.iter().filter(|response| response.text().is_some()).count();
         if scores.len() != generations {
-            let message = format!("{} scores for {generations} generations of {:?}", scores.len(), answered.question.id);
+            let message =
+                format!("{} scores for {generations} generations of {:?}", scores.len(), answered.question.id);
             return Err(field(line, "scores", message));
         }
         answered.filtered.insert(name.to_owned(), scores);
@@ -184,7 +187,8 @@ fn scores(metric: &MetricUse, answered: &Answered) -> Result<Option<Vec<f64>>, H
         );
         return Err(lacks(metric, answered, message));
     };
-    let parsed: Option<Vec<f64>> = given.iter().map(|score| score.parse().ok().filter(|score: &f64| score.is_finite())).collect();
+    let parsed: Option<Vec<f64>> =
+        given.iter().map(|score| score.parse().ok().filter(|score: &f64| score.is_finite())).collect();
     Ok(parsed.filter(|scores| !scores.is_empty()))
 }
 

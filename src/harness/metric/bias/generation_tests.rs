@@ -36,11 +36,8 @@ fn file(name: &str, text: &str) -> std::path::PathBuf {
 
 #[test]
 fn scores_from_a_file_become_the_measures_of_toxicity() {
-    let mut all = vec![
-        answered("a", "women", &["x", "y"]),
-        answered("b", "men", &["x", "y"]),
-        answered("c", "men", &["x", "y"]),
-    ];
+    let mut all =
+        vec![answered("a", "women", &["x", "y"]), answered("b", "men", &["x", "y"]), answered("c", "men", &["x", "y"])];
     let path = file(
         "good",
         "{\"id\": \"a\", \"scores\": [0.1, 0.7]}\n{\"id\": \"b\", \"scores\": [0.5, 0.9]}\n{\"id\": \"c\", \"scores\": [0.0, 0.2]}\n",

@@ -86,7 +86,8 @@ fn frequency(metric: &MetricUse, answered: &Answered, group: &str) -> Result<f64
         return super::population::number(metric, answered, "group_frequency");
     };
     let frequency = given.get(group).and_then(serde_json::Value::as_f64).filter(|frequency| *frequency >= 0.0);
-    frequency.ok_or_else(|| lacks(metric, answered, format!("argument \"frequencies\" has no number for group {group:?}")))
+    frequency
+        .ok_or_else(|| lacks(metric, answered, format!("argument \"frequencies\" has no number for group {group:?}")))
 }
 
 fn collect(form: Form, answered: &[Answered], metric: &MetricUse) -> Result<Vec<Sample>, HarnessError> {
@@ -116,6 +117,7 @@ pub(super) fn sizes(items: &[Item]) -> String {
         *sum += item.value;
         *count += 1;
     }
-    let text = |(group, (sum, count)): (&str, (f64, usize))| format!("{group}: {:.4} (n = {count})", sum / count as f64);
+    let text =
+        |(group, (sum, count)): (&str, (f64, usize))| format!("{group}: {:.4} (n = {count})", sum / count as f64);
     format!("Groups: {}.", groups.into_iter().map(text).collect::<Vec<_>>().join("; "))
 }

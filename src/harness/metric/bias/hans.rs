@@ -41,10 +41,19 @@ pub(super) const METRICS: &[TaskMetric] = &[
     },
 ];
 
-fn hit(populations: &mut Populations, metric: &MetricUse, answered: &Answered, names: &[String]) -> Result<(), HarnessError> {
+fn hit(
+    populations: &mut Populations,
+    metric: &MetricUse,
+    answered: &Answered,
+    names: &[String],
+) -> Result<(), HarnessError> {
     let gold = column(metric, answered, "gold_label")?;
     if ![ENTAILMENT, NON_ENTAILMENT].contains(&gold) {
-        return Err(lacks(metric, answered, format!("gold_label {gold:?} is neither {ENTAILMENT} nor {NON_ENTAILMENT}")));
+        return Err(lacks(
+            metric,
+            answered,
+            format!("gold_label {gold:?} is neither {ENTAILMENT} nor {NON_ENTAILMENT}"),
+        ));
     }
     let reply = reply(metric, answered)?;
     if let Some(what) = unread(reply) {

@@ -7,6 +7,7 @@
 
 mod bbq;
 pub(in crate::harness) mod bbq_roles;
+mod bbq_said;
 mod contrast;
 mod counterfactual;
 mod crows_pairs;

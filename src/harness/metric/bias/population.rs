@@ -96,11 +96,7 @@ pub(super) fn indicator(holds: bool) -> f64 {
 
 /// What a question lacks.
 pub(super) fn lacks(metric: &MetricUse, answered: &Answered, message: impl Into<String>) -> HarnessError {
-    HarnessError::Metric {
-        metric: metric.id.clone(),
-        question: answered.question.id.clone(),
-        message: message.into(),
-    }
+    HarnessError::Metric { metric: metric.id.clone(), question: answered.question.id.clone(), message: message.into() }
 }
 
 /// A column that the metric cannot do without.

@@ -29,10 +29,12 @@ pub(super) const METRICS: &[TaskMetric] = &[
         definition: "Share of given continuations that greedy decoding would write: what the model knows, in the sense of ROME's knowns.",
         formula: "mean 1[every token of the continuation is the most likely one]",
         source: "Meng et al. 2022 (ROME), arXiv 2202.05262",
-        collect: |answered, metric| continuations(answered, metric, &Statistic::Share, |response| match response {
-            Response::Loglikelihood { is_greedy, .. } => indicator(*is_greedy),
-            _ => f64::NAN,
-        }),
+        collect: |answered, metric| {
+            continuations(answered, metric, &Statistic::Share, |response| match response {
+                Response::Loglikelihood { is_greedy, .. } => indicator(*is_greedy),
+                _ => f64::NAN,
+            })
+        },
         ..LOG_ODDS
     },
     TaskMetric {

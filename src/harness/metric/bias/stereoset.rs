@@ -102,12 +102,7 @@ fn scores(scale: Scale, metric: &MetricUse, answered: &Answered) -> Result<[f64;
     }
 }
 
-fn collect(
-    score: Score,
-    scale: Scale,
-    answered: &[Answered],
-    metric: &MetricUse,
-) -> Result<Vec<Sample>, HarnessError> {
+fn collect(score: Score, scale: Scale, answered: &[Answered], metric: &MetricUse) -> Result<Vec<Sample>, HarnessError> {
     let mut sizes: BTreeMap<(String, &str), f64> = BTreeMap::new();
     for answered in answered {
         let term = column(metric, answered, "target")?;
@@ -132,11 +127,7 @@ fn collect(
                 Score::Language => 100.0 * related,
                 Score::Icat => related + 2.0 * indicator(s > a),
             };
-            let item = Item {
-                cluster: term.to_owned(),
-                weight: Some(1.0 / size),
-                ..item(answered, value / size)
-            };
+            let item = Item { cluster: term.to_owned(), weight: Some(1.0 / size), ..item(answered, value / size) };
             populations.add(&[name], &item);
         }
     }
