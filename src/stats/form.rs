@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::classification::{f1, matthews};
+use super::composite::{self, Composite};
 use super::ordered::{Ordered, OrderedFinish};
 use super::result::{Item, Statistic};
 use super::statistic::Undefined;
@@ -49,6 +50,8 @@ pub(crate) enum Finish {
     Difference([String; 2]),
     /// Triples (count, confidence, hits), one a bin.
     Calibration,
+    /// A function of its own of its own columns.
+    Composite(Composite),
     /// (true positives, predicted positives, true ones).
     F1,
     /// (agreements, items), then one pair (predicted, true) a class.
@@ -80,6 +83,15 @@ impl Form {
                 return Self::difference(items, clusters, [minuend.clone(), subtrahend.clone()]);
             }
             Statistic::Auc { positive } => return Self::ranked(items, positive),
+            Statistic::BiasScore(_)
+            | Statistic::Icat
+            | Statistic::Disparity(_)
+            | Statistic::AdjustedMean
+            | Statistic::Correlation
+            | Statistic::Slope => {
+                let (columns, finish) = composite::compile(statistic, items, clusters)?;
+                return Ok(Self::Sums { columns, finish: Finish::Composite(finish) });
+            }
             Statistic::CalibrationErrorByMass { bins } => {
                 return Ordered::compile(items, OrderedFinish::Mass(*bins)).map(Self::Ordered);
             }
@@ -230,6 +242,7 @@ impl Finish {
                 }
                 if count > 0.0 { Ok(gap / count) } else { Err(Undefined::Empty) }
             }
+            (Self::Composite(composite), totals) => composite.apply(totals),
             (Self::F1, &[hits, predicted, truths]) => Ok(f1(hits, predicted, truths)),
             (Self::Matthews, [agreements, items, classes @ ..]) => matthews(*agreements, *items, classes),
             _ => Err(Undefined::Empty),
@@ -237,11 +250,11 @@ impl Finish {
     }
 }
 
-fn group_mean(sum: f64, count: f64, group: &str) -> Result<f64, Undefined> {
+pub(super) fn group_mean(sum: f64, count: f64, group: &str) -> Result<f64, Undefined> {
     if count > 0.0 { Ok(sum / count) } else { Err(Undefined::EmptyGroup { group: group.to_owned() }) }
 }
 
-fn quotient(sum: f64, weight: f64) -> Result<f64, Undefined> {
+pub(super) fn quotient(sum: f64, weight: f64) -> Result<f64, Undefined> {
     if weight == 0.0 { Err(Undefined::ZeroDenominator) } else { Ok(sum / weight) }
 }
 
@@ -290,7 +303,7 @@ pub(super) fn weight(item: &Item) -> Result<f64, Undefined> {
     item.weight.ok_or_else(|| Undefined::NoWeight { id: item.id.clone() })
 }
 
-fn group(item: &Item) -> Result<&str, Undefined> {
+pub(super) fn group(item: &Item) -> Result<&str, Undefined> {
     item.group.as_deref().ok_or_else(|| Undefined::NoGroup { id: item.id.clone() })
 }
 

@@ -52,6 +52,21 @@ pub enum Undefined {
     /// A ratio over nothing.
     #[error("the weights of the items sum to 0")]
     ZeroDenominator,
+    /// A ratio of rates that are all 0.
+    #[error("no group has a rate above 0, so that their ratio is undefined")]
+    NoRate,
+    /// Items of one group with different group weights.
+    #[error("items of group `{group}` have different weights, where the weight belongs to the group")]
+    UnequalWeights {
+        /// The group.
+        group: String,
+    },
+    /// A correlation or slope of what does not vary.
+    #[error("`{field}` is the same on all items, so that nothing varies with it")]
+    Constant {
+        /// `value` or `weight`.
+        field: &'static str,
+    },
     /// A calibration error's confidence outside [0, 1].
     #[error("item `{id}` has the confidence {found}, which is outside [0, 1]")]
     Confidence {
@@ -106,8 +121,14 @@ impl Statistic {
     pub(crate) fn bounds(&self, items: &[Item]) -> Option<(f64, f64)> {
         let binary = items.iter().all(|item| item.value == 0.0 || item.value == 1.0);
         match self {
-            Self::Share | Self::WorstGroup => binary.then_some((0.0, 1.0)),
+            Self::Share | Self::WorstGroup | Self::AdjustedMean | Self::Disparity(_) => binary.then_some((0.0, 1.0)),
             Self::GroupDifference { .. } => binary.then_some((-1.0, 1.0)),
+            Self::Correlation => Some((-1.0, 1.0)),
+            Self::Icat => Some((0.0, 100.0)),
+            Self::BiasScore(_) => {
+                let unit = items.iter().map(|item| item.value.abs()).fold(0.0, f64::max);
+                (unit > 0.0).then_some((-unit, unit))
+            }
             Self::Auc { .. } | Self::CalibrationError { .. } | Self::CalibrationErrorByMass { .. } | Self::F1 => {
                 Some((0.0, 1.0))
             }
@@ -117,19 +138,26 @@ impl Statistic {
             }
             Self::Matthews => Some((-1.0, 1.0)),
             Self::Median => binary.then_some((0.0, 1.0)),
-            Self::Mean | Self::MeanAbsolute | Self::Ratio | Self::ExpRatio => None,
+            Self::Mean | Self::MeanAbsolute | Self::Ratio | Self::ExpRatio | Self::Slope => None,
         }
     }
 
     /// Items and clusters of each group that the statistic reads; of all items where it reads no groups.
     pub(crate) fn group_sizes(&self, items: &[Item], clusters: &Clusters) -> Vec<GroupSize> {
         let side = |item: &Item| match (self, item.group.as_deref()) {
-            (Self::WorstGroup, Some(group)) => Some(group.to_owned()),
+            (Self::WorstGroup | Self::AdjustedMean | Self::Disparity(_), Some(group)) => Some(group.to_owned()),
             (Self::GroupDifference { minuend, subtrahend }, Some(group)) => {
                 (group == minuend || group == subtrahend).then(|| group.to_owned())
             }
             (Self::Auc { positive }, Some(group)) => Some((group == positive).to_string()),
-            (Self::WorstGroup | Self::GroupDifference { .. } | Self::Auc { .. }, None) => None,
+            (
+                Self::WorstGroup
+                | Self::AdjustedMean
+                | Self::Disparity(_)
+                | Self::GroupDifference { .. }
+                | Self::Auc { .. },
+                None,
+            ) => None,
             _ => Some(String::new()),
         };
         let mut members: BTreeMap<String, (usize, BTreeSet<usize>)> = BTreeMap::new();

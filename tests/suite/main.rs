@@ -8,6 +8,7 @@ mod attribution_by_hand;
 mod bad_input;
 mod bad_requests;
 mod base_types;
+mod bias;
 mod causal;
 mod causal_cli;
 mod chat;

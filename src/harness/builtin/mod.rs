@@ -4,6 +4,7 @@
 //! To add one: a [`BuiltIn`] in a file here, its slice in [`BUILT_IN`], and a test on rows of the real format.
 
 pub mod assemble;
+pub mod bias;
 pub mod standard;
 
 use std::path::{Path, PathBuf};
@@ -111,12 +112,12 @@ fn matches(pattern: &str, path: &Path) -> bool {
     }
 }
 
-/// All of them, one slice a file.
-pub static BUILT_IN: &[&[BuiltIn]] = standard::BUILT_IN;
+/// All of them, one list a folder, one slice a file.
+pub static BUILT_IN: &[&[&[BuiltIn]]] = &[standard::BUILT_IN, bias::BUILT_IN];
 
 /// All of them, in the order in which they are listed.
 pub fn all() -> impl Iterator<Item = &'static BuiltIn> {
-    BUILT_IN.iter().copied().flatten()
+    BUILT_IN.iter().copied().flatten().copied().flatten()
 }
 
 /// The task of that name.

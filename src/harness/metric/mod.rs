@@ -1,6 +1,6 @@
 //! The metrics of tasks: named variants, each with its formula and source, one file a family.
 
-mod bias;
+pub mod bias;
 mod choice;
 mod golden;
 mod perturbation;
@@ -64,7 +64,19 @@ pub static TASK_METRICS: &[&[TaskMetric]] = &[
     choice::LIKELIHOOD,
     choice::CALIBRATION,
     choice::OUTCOME,
-    bias::METRICS,
+    bias::BBQ,
+    bias::CROWS_PAIRS,
+    bias::STEREOSET,
+    bias::WINOBIAS,
+    bias::WINOGENDER,
+    bias::HANS,
+    bias::GROUP,
+    bias::FAIRNESS,
+    bias::COUNTERFACTUAL,
+    bias::CONTRAST,
+    bias::PROFESSIONS,
+    bias::PREFERENCE,
+    bias::GENERATION,
     perturbation::METRICS,
 ];
 

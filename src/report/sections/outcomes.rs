@@ -302,6 +302,12 @@ fn statistic_in_words(score: &MetricScore) -> String {
         }
         S::Auc { positive } => format!("chance that an item of {} ranks higher", plain(positive)),
         S::CalibrationError { bins } => format!("{bins} bins of equal width"),
+        S::BiasScore(_) => "bias score".into(),
+        S::Icat => "of means over terms".into(),
+        S::Disparity(_) => "between groups".into(),
+        S::AdjustedMean => "mean of group means".into(),
+        S::Correlation => "correlation".into(),
+        S::Slope => "slope".into(),
         S::CalibrationErrorByMass { bins } => format!("{bins} bins of equal mass"),
         S::SelectiveAccuracy { coverage } => format!("share of hits in the surest {:.0} %", 100.0 * coverage),
         S::CoverageArea => "mean over all shares of surest items".to_owned(),
