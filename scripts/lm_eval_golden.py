@@ -62,10 +62,12 @@ def main():
     import torch
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
     torch.set_num_threads(1)
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32).eval()
-    harness = HFLM(pretrained=model, tokenizer=AutoTokenizer.from_pretrained(args.model), batch_size=1, device="cpu")
+    # The tokenizer as tokenizer.json has it: transformers 5 builds a Llama's anew from the vocabulary alone.
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=os.path.join(args.model, "tokenizer.json"), bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1, device="cpu")
     rng = random.Random(20)
     rows = []
 
@@ -84,7 +86,7 @@ def main():
     for string in rolling(rng):
         request = Instance(request_type="loglikelihood_rolling", doc={}, arguments=(string,), idx=0)
         (value,) = harness.loglikelihood_rolling([request], disable_tqdm=True)
-        whole.append({"text": string, "loglikelihood": value, "tokens": len(harness.tok_encode(string, add_special_tokens=False))})
+        whole.append({"text": string, "loglikelihood": value, "tokens": len(harness.tok_encode(string))})
     generated = []
     for prompt, options in prompts(rng):
         request = Instance(request_type="generate_until", doc={}, arguments=(prompt, dict(options)), idx=0)

@@ -343,7 +343,7 @@ mod tests {
         let even = -((TILE + 9) as f32).ln();
         assert!(found.logprobs.iter().all(|value| (value - even).abs() < 1e-6), "{:?}", found.logprobs);
         assert_eq!(found.greedy, [0, 0]);
-        let weight = (weight + f64::NAN).expect("NaN");
+        let weight = (&weight + f64::NAN).expect("NaN");
         let found = Vocabulary { weight: &weight, ..head }.likelihoods(&x, &[(0, 3)]).expect("likelihoods");
         assert!(found.logprobs[0].is_nan());
     }

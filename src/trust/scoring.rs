@@ -9,8 +9,8 @@ use super::perplexity::rolling_requests;
 use super::store::{Keys, ScoreStore};
 use crate::base::{Digest, Progress};
 use crate::model::{
-    AdapterBank, LanguageModel, ModelError, Score, ScoreRequest, ScoreWork, TokenizedPrompt, split_tokens,
-    tokenize_prompt,
+    AdapterBank, LanguageModel, ModelError, Score, ScoreRequest, ScoreWork, Special, TextTokenizer, TokenizedPrompt,
+    split_tokens, tokenize_prompt,
 };
 use crate::scenario::Prompt;
 
@@ -108,7 +108,10 @@ impl Pass<'_> {
         let distinct: Vec<&Asked<'_>> = asked.iter().filter(|asked| seen.insert(asked.key.as_str())).collect();
         self.progress.start(stage, distinct.len() as u64);
         let finished: Vec<bool> = distinct.iter().map(|asked| self.store.get(&asked.key).is_some()).collect();
-        self.progress.advance(finished.iter().filter(|finished| **finished).count() as u64);
+        let known = finished.iter().filter(|finished| **finished).count() as u64;
+        if known > 0 {
+            self.progress.advance(known);
+        }
         let open: Vec<&Asked<'_>> =
             distinct.iter().zip(&finished).filter(|(_, finished)| !**finished).map(|(asked, _)| *asked).collect();
         if !open.is_empty() {
@@ -271,19 +274,52 @@ pub fn score_texts(
     texts: &[(String, &str)],
     pass: &mut Pass<'_>,
 ) -> Result<Vec<(f64, usize)>, TrustError> {
+    let scores = roll(checkpoint, texts, pass, |tokenizer, text| {
+        let whole = split_tokens(tokenizer, "", text)?;
+        Ok((whole.context.first().copied().unwrap_or_default(), whole.continuation))
+    })?;
+    Ok(scores.into_iter().map(|score| (score.loglikelihood, score.num_tokens)).collect())
+}
+
+/// The scores of whole texts as lm-eval's `loglikelihood_rolling` has them: as [`score_texts`], but for the text's own special
+/// tokens, which stand behind the prefix token and are scored as well (the harness encodes the text as its tokenizer
+/// does by default, so that where one adds a BOS there are two).
+pub fn score_rolling(
+    checkpoint: Checkpoint<'_>,
+    texts: &[(String, &str)],
+    pass: &mut Pass<'_>,
+) -> Result<Vec<Score>, TrustError> {
+    roll(checkpoint, texts, pass, |tokenizer, text| {
+        let prefix = tokenizer.bos().or(tokenizer.eos()).ok_or_else(|| {
+            ModelError::Request("the tokenizer has no BOS or EOS token to put before a text's first token".into())
+        })?;
+        Ok((prefix, tokenizer.encode(text, Special::Default)?.ids))
+    })
+}
+
+/// Scores texts over rolling windows, each split by `split` into the token before its first one and its tokens.
+fn roll(
+    checkpoint: Checkpoint<'_>,
+    texts: &[(String, &str)],
+    pass: &mut Pass<'_>,
+    split: impl Fn(&TextTokenizer, &str) -> Result<(u32, Vec<u32>), ModelError>,
+) -> Result<Vec<Score>, TrustError> {
     let tokenizer = checkpoint.model.tokenizer()?;
     let limit = checkpoint.model.architecture().max_positions;
     let mut windows: Vec<(String, ScoreRequest)> = Vec::new();
     let mut counts = Vec::with_capacity(texts.len());
     for (name, text) in texts {
-        let whole =
-            split_tokens(tokenizer, "", text).map_err(|source| TrustError::Prompt { item: name.clone(), source })?;
-        let prefix = whole.context.first().copied().unwrap_or_default();
-        let requests = rolling_requests(prefix, &whole.continuation, limit);
-        counts.push((requests.len(), whole.continuation.len()));
+        let named = |source| TrustError::Prompt { item: name.clone(), source };
+        let (prefix, tokens) = split(tokenizer, text).map_err(named)?;
+        let requests = rolling_requests(prefix, &tokens, limit);
+        counts.push(requests.len());
         windows.extend(requests.into_iter().map(|request| (name.clone(), request)));
     }
     let mut scores = score_requests(checkpoint, &windows, pass)?.into_iter();
-    let sum = |(windows, tokens)| (scores.by_ref().take(windows).map(|score| score.loglikelihood).sum(), tokens);
-    Ok(counts.into_iter().map(sum).collect())
+    let joined = |windows| {
+        let parts: Vec<Score> = scores.by_ref().take(windows).collect();
+        let is_greedy = parts.iter().all(|score| score.is_greedy);
+        Score::of(parts.into_iter().flat_map(|score| score.logprobs).collect(), is_greedy)
+    };
+    Ok(counts.into_iter().map(joined).collect())
 }

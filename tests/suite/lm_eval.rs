@@ -7,9 +7,9 @@ use counterpath::base::{Seed, Silent};
 use counterpath::model::generate::Choice;
 use counterpath::model::score::score;
 use counterpath::model::{
-    LanguageModel, LoadOptions, ModelError, Special, UntilRequest, generate_until, split_text,
+    LanguageModel, LoadOptions, ModelError, Score, Special, UntilRequest, generate_until, split_text,
 };
-use counterpath::trust::scoring::score_texts;
+use counterpath::trust::scoring::score_rolling;
 use counterpath::trust::{Checkpoint, Pass, ScoreStore};
 use serde_json::Value;
 
@@ -65,10 +65,10 @@ fn rolling_loglikelihoods_are_those_of_lm_eval() {
     let mut store = ScoreStore::in_memory();
     let mut pass = Pass { store: &mut store, batch_tokens: 2048, progress: &Silent };
     let checkpoint = Checkpoint { model: &model, adapter: None };
-    let found = score_texts(checkpoint, &texts, &mut pass).expect("scores");
-    for (row, (loglikelihood, tokens)) in rows.iter().zip(found) {
+    let found = score_rolling(checkpoint, &texts, &mut pass).expect("scores");
+    for (row, Score { loglikelihood, num_tokens, .. }) in rows.iter().zip(found) {
         let expected = row["loglikelihood"].as_f64().expect("number");
-        assert_eq!(tokens as u64, row["tokens"].as_u64().expect("tokens"), "{row}");
+        assert_eq!(num_tokens as u64, row["tokens"].as_u64().expect("tokens"), "{row}");
         assert!((loglikelihood - expected).abs() <= 1e-5 * expected.abs().max(1.0), "{row}: {loglikelihood}");
     }
 }

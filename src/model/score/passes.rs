@@ -54,35 +54,24 @@ impl Passes {
         };
         let total: usize = trie.nodes.iter().map(|node| node.end - node.start).sum();
         let each = total.div_ceil(total.div_ceil(most.max(1)).max(1)).max(1);
-        let mut passes = Self::default();
-        let (mut first, mut used) = (0, 0);
+        let mut cuts = Cuts { each, ..Cuts::default() };
         let mut lasts: Vec<usize> = Vec::with_capacity(trie.nodes.len());
+        let mut pieces: Vec<Piece> = Vec::with_capacity(trie.nodes.len());
         for node in &trie.nodes {
             let mut parent = node.parent.and_then(|parent| lasts.get(parent).copied());
             let mut start = node.start;
             while start < node.end {
-                let (rest, room) = (node.end - start, each.saturating_sub(used));
-                let tokens = match sharing {
-                    _ if rest <= room => rest,
-                    Sharing::Prefixes if room >= WORTH_A_CUT.min(each) => room,
-                    _ if used > 0 => {
-                        passes.passes.push(first..passes.pieces.len());
-                        (first, used) = (passes.pieces.len(), 0);
-                        continue;
-                    }
-                    Sharing::Prefixes => room.max(1),
-                    Sharing::Nothing => rest,
+                let tokens = match cuts.next(pieces.len(), start, node.end - start, sharing) {
+                    Some(tokens) => tokens,
+                    None => continue,
                 };
-                passes.pieces.push(Piece { parent, start, tokens, text: node.text });
-                parent = Some(passes.pieces.len() - 1);
+                pieces.push(Piece { parent, start, tokens, text: node.text });
+                parent = Some(pieces.len() - 1);
                 start += tokens;
-                used += tokens;
             }
-            lasts.push(passes.pieces.len().saturating_sub(1));
+            lasts.push(pieces.len().saturating_sub(1));
         }
-        if first < passes.pieces.len() {
-            passes.passes.push(first..passes.pieces.len());
-        }
+        let mut passes = Self { passes: cuts.finish(pieces.len()), pieces, ends: Vec::new() };
         passes.ends = trie.ends.iter().map(|end| lasts.get(*end).copied().unwrap_or_default()).collect();
         passes
     }
@@ -191,6 +180,62 @@ impl Passes {
     }
 }
 
+/// Where the walk is cut into passes.
+#[derive(Default)]
+struct Cuts {
+    /// Tokens of a pass.
+    each: usize,
+    passes: Vec<Range<usize>>,
+    /// The first piece of the pass that is being filled, and its tokens so far.
+    first: usize,
+    used: usize,
+    /// Of the places in the last quarter of the pass the one with the least to go on from: positions before it, the piece,
+    /// tokens before it.
+    best: Option<(usize, usize, usize)>,
+}
+
+impl Cuts {
+    /// How many of the next `rest` tokens, at position `start`, make the piece `number`; `None` where a pass was closed
+    /// first.
+    fn next(&mut self, number: usize, start: usize, rest: usize, sharing: Sharing) -> Option<usize> {
+        let late = number > self.first && self.used >= self.each - self.each / 4;
+        if late && self.best.is_none_or(|(depth, ..)| start <= depth) {
+            self.best = Some((start, number, self.used));
+        }
+        let room = self.each.saturating_sub(self.used);
+        let tokens = match sharing {
+            _ if rest <= room => rest,
+            _ if self.best.is_some() => return self.close(),
+            Sharing::Prefixes if room >= WORTH_A_CUT.min(self.each) => room,
+            _ if self.used > 0 => {
+                self.best = Some((start, number, self.used));
+                return self.close();
+            }
+            Sharing::Prefixes => room.max(1),
+            Sharing::Nothing => rest,
+        };
+        self.used += tokens;
+        Some(tokens)
+    }
+
+    /// Ends the pass at the best place.
+    fn close(&mut self) -> Option<usize> {
+        if let Some((_, number, used)) = self.best.take() {
+            self.passes.push(self.first..number);
+            self.first = number;
+            self.used -= used;
+        }
+        None
+    }
+
+    fn finish(mut self, pieces: usize) -> Vec<Range<usize>> {
+        if self.first < pieces {
+            self.passes.push(self.first..pieces);
+        }
+        self.passes
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,6 +303,24 @@ mod tests {
             assert!(again.iter().all(|path| texts.iter().any(|text| text.starts_with(path))), "most {most}");
             assert!(most >= 100 || needed.len() < all.len(), "most {most}: {needed:?} of {}", all.len());
         }
+    }
+
+    #[test]
+    fn passes_begin_where_little_stands_before_them() {
+        // 30 questions of 10 tokens with four answers of up to 3 each, nothing shared between questions.
+        let answer = |question: u32, tokens: u32| {
+            let own = (0..10).map(move |i| question * 20 + i);
+            own.chain((0..tokens).map(move |i| question * 20 + 10 + tokens * 3 + i)).collect::<Vec<u32>>()
+        };
+        let texts: Vec<Vec<u32>> = (0..30).flat_map(|q| (0..4).map(move |tokens| answer(q, tokens))).collect();
+        let mut borrowed: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+        borrowed.sort_unstable();
+        let passes = Passes::of(&borrowed, Sharing::Prefixes, 100);
+        assert_eq!(passes.tokens(), 30 * 16);
+        for pass in 0..passes.passes.len() {
+            assert_eq!(passes.branches(pass, &borrowed).1[0].start, 0, "pass {pass} goes on from nothing");
+        }
+        assert_eq!(passes.needed(vec![false, true, false, false, false, true]), [1, 5]);
     }
 
     #[test]
