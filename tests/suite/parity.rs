@@ -26,7 +26,7 @@ const FOLDERS: [usize; 2] = [17, 20];
 /// A fixture: a tiny model of one family, and what its reference implementation gave.
 pub struct Case {
     pub name: String,
-    folder: PathBuf,
+    pub folder: PathBuf,
     golden: Value,
     pub model: LanguageModel,
 }
