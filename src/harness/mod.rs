@@ -9,9 +9,20 @@
 //! Nothing is dropped in silence: what could not be parsed, was refused or is not a number is counted in columns of its own.
 
 mod error;
+pub mod fewshot;
+pub mod filter;
+pub mod hash;
 pub mod metric;
+pub mod output;
+pub mod pattern;
+pub mod prompt;
+pub mod python;
 pub mod question;
+pub mod run;
+pub mod select;
 pub mod task;
+pub mod template;
+pub mod yaml;
 
 pub use error::HarnessError;
 pub use question::{Answered, Generation, Question, Request, Response, Target, Variant};
