@@ -78,12 +78,22 @@ pub enum Verb {
     Discover(Discover),
     /// Say whether an effect of one domain follows from data and experiments of several
     Transport(Transport),
+    /// Say what a metric is: definition, formula, source, interval, golden values, and how its variants differ
+    Explain(Explain),
     /// Continue prompts, greedily or by sampling
     Complete(Complete),
     /// Show a model's architecture and hook points, or write its activations
     Inspect(Inspect),
     /// Write any checkpoint as a Hugging Face folder
     Convert(Convert),
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The metric's name, such as acc_norm@lm-eval; without it all metrics are listed
+    #[arg(value_name = "METRIC")]
+    pub metric: Option<String>,
 }
 
 /// Which checkpoint, and how it is loaded.

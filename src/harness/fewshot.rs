@@ -88,7 +88,9 @@ impl Sampler {
     fn enough(&self, have: usize, needed: usize) -> Result<(), String> {
         match have >= needed {
             true => Ok(()),
-            false => Err(format!("{needed} examples are needed and the pool holds {have}; lower the number of examples")),
+            false => {
+                Err(format!("{needed} examples are needed and the pool holds {have}; lower the number of examples"))
+            }
         }
     }
 }

@@ -52,6 +52,7 @@ mod scenario;
 mod shared;
 mod sites;
 mod small;
+mod standard_tasks;
 mod stats;
 mod stories;
 mod structural;

@@ -12,6 +12,7 @@ mod direction;
 mod direction_text;
 mod discover;
 mod estimate;
+mod explain;
 mod identify;
 mod inspect;
 mod ls;
@@ -53,6 +54,7 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
         Verb::Discover(args) => discover::run(args, format),
         Verb::Transport(args) => transport::run(args, format),
         Verb::Score(args) => score::run(args, format, progress),
+        Verb::Explain(args) => explain::run(args, format),
         Verb::Complete(args) => complete::run(args, format, progress),
         Verb::Compare(args) => compare::run(args, format),
         Verb::Report(args) => report::run(args, format),

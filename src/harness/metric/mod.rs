@@ -2,8 +2,11 @@
 
 mod bias;
 mod choice;
+mod golden;
 mod perturbation;
 
+pub use choice::{ALL, add_unconditional, unconditional_context, words};
+pub use golden::{GoldenCase, golden_cases};
 use serde_json::{Map, Value};
 
 use super::error::HarnessError;
@@ -55,7 +58,15 @@ impl MetricUse {
 }
 
 /// All metrics of tasks, in the order in which they are listed: one slice a file.
-pub static TASK_METRICS: &[&[TaskMetric]] = &[choice::METRICS, bias::METRICS, perturbation::METRICS];
+pub static TASK_METRICS: &[&[TaskMetric]] = &[
+    choice::ACCURACY,
+    choice::TEXT,
+    choice::LIKELIHOOD,
+    choice::CALIBRATION,
+    choice::OUTCOME,
+    bias::METRICS,
+    perturbation::METRICS,
+];
 
 /// The metric of that name.
 ///
