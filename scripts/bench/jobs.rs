@@ -4,6 +4,7 @@
 //! ```text
 //! cargo run --release --example bench-jobs -- make --shape llama-1b --dtype bf16 --output FOLDER
 //! cargo run --release --example bench-jobs -- forward --model FOLDER --logits all
+//! cargo run --release --example bench-jobs -- score --model FOLDER --golden GOLDEN/score/NAME
 //! cargo run --release --example bench-jobs -- lora --model FOLDER --targets qv
 //! cargo run --release --example bench-jobs -- generate --model FOLDER --tokens 64
 //! cargo run --release --example bench-jobs -- sweep --model FOLDER --golden GOLDEN/patch_sweep/NAME --sites resid
@@ -16,6 +17,8 @@ mod attribution;
 mod process;
 #[path = "random_model.rs"]
 mod random_model;
+#[path = "score.rs"]
+mod score_items;
 #[path = "sweep.rs"]
 mod sweep;
 
@@ -69,7 +72,7 @@ struct Args {
     /// New tokens of `generate`
     #[arg(long, default_value_t = 64)]
     tokens: usize,
-    /// What patch_sweep.py or attribution.py wrote for this model with `--impl hooks --golden`: pairs, and what to meet
+    /// What a peer's script wrote for this model with `--golden`: inputs, and what to meet
     #[arg(long)]
     golden: Option<PathBuf>,
     /// resid or z
@@ -78,7 +81,10 @@ struct Args {
     /// Also run every cell of a sweep on the naive engine, and fail where one lies apart
     #[arg(long)]
     naive: bool,
-    /// Most tokens of one batch of `sweep` and `attribution`, where not as the library has it
+    /// Items of `score`, where not all
+    #[arg(long)]
+    items: Option<usize>,
+    /// Most tokens of one batch of `score`, `sweep` and `attribution`, where not as the library has it
     #[arg(long)]
     batch_tokens: Option<usize>,
     #[arg(long, default_value_t = 3)]
@@ -104,7 +110,10 @@ fn work() -> Result<()> {
     let loaded = json!({"load_s": started.elapsed().as_secs_f64(), "rss_loaded_mb": memory("VmRSS"), "peak_load_mb": memory("VmHWM")});
     let job = match args.job.as_str() {
         "forward" => forward(&model, &args)?,
-        "score" => scores(&model, &args)?,
+        "score" => match &args.golden {
+            Some(folder) => score_items::run(&model, folder, &args)?,
+            None => scores(&model, &args)?,
+        },
         "lora" => lora(&model, &args)?,
         "generate" => generation(&model, &args)?,
         "sweep" => sweep::run(&model, &args)?,

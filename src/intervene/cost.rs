@@ -15,7 +15,7 @@ use super::places::places;
 use super::plain::{fronts, sides_of, to_keep};
 use super::plan::Plan;
 use super::site::{Part, SiteKind};
-use crate::model::{HookKind, LanguageModel};
+use crate::model::{HookKind, LanguageModel, weights_of_a_block};
 
 /// Multiply–accumulates that a sweep takes, and that the naive engine would have taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -95,26 +95,6 @@ impl std::ops::AddAssign for Operations {
     }
 }
 
-/// Bytes of a block's intermediate values that stay close to the processor.
-const NEAR_BYTES: usize = 16 << 20;
-
-/// Multiply–accumulates in a block beside which what every batch costs besides them (choosing rows, waking threads) is
-/// small.
-const BLOCK_PRODUCTS: u64 = 4_000_000_000;
-
-/// How many tokens a batch of patched runs has best. More of them share what a pass costs besides its products, until
-/// their values no longer stay close to the processor; measured in docs/performance.md.
-pub(super) fn worthwhile_tokens(model: &LanguageModel) -> usize {
-    let architecture = model.architecture();
-    let heads = (architecture.n_heads + 2 * architecture.n_kv_heads) * architecture.head_dim;
-    let values = 3 * architecture.d_model + heads + 3 * architecture.d_mlp;
-    let near = NEAR_BYTES / (4 * values).max(1);
-    let weights = Weights::of(model);
-    let block = weights.into_queries + weights.into_keys + weights.out_of_heads + weights.mlp;
-    let shared = BLOCK_PRODUCTS / block.max(1);
-    near.max(shared as usize).clamp(256, 8192)
-}
-
 /// Weights that one token meets.
 struct Weights {
     layers: u64,
@@ -144,18 +124,7 @@ impl Weights {
             architecture.d_model,
         ]
         .map(|size| size as u64);
-        let modules = model.linear_modules();
-        let blocks = modules.iter().filter(|module| !module.is_output_embedding);
-        let all = blocks.map(|module| {
-            let weights = (module.in_features * module.out_features) as u64;
-            match architecture.experts {
-                Some(experts) if module.name.contains("experts.") => {
-                    weights * experts.chosen as u64 / (experts.number as u64).max(1)
-                }
-                _ => weights,
-            }
-        });
-        let a_block = all.sum::<u64>() / layers.max(1);
+        let a_block = weights_of_a_block(model);
         let [into_queries, into_keys] = [d * h * k, 2 * d * g * k];
         Self {
             layers,

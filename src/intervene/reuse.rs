@@ -10,14 +10,14 @@
 //! layers and positions is a fourth; and one pass a side.
 
 use super::cache::ActivationCache;
-use super::cost::{Operations, worthwhile_tokens};
+use super::cost::Operations;
 use super::engine::{Job, NaiveEngine, SweepEngine, check};
 use super::error::InterveneError;
 use super::means::Means;
 use super::outcome::Outcome;
 use super::plain::{PlainRuns, Run, rows_of, to_keep};
 use crate::base::Progress;
-use crate::model::LanguageModel;
+use crate::model::{LanguageModel, worthwhile_tokens};
 
 /// Starts every patched run at the first block and position that the plan can change.
 #[derive(Debug, Clone, Copy)]

@@ -6,14 +6,14 @@ use candle_core::{Result, Tensor};
 
 use super::architecture::{Architecture, QkNorm};
 use super::block::Reads;
-use super::cache;
+use super::cache::{self, Kept};
 use super::decoder::tap;
 use super::error::ModelError;
 use super::hook::{HookKind, HookPoint, Hooks};
 use super::layout::{AttentionInput, BlockLayout, FusedOrder};
 use super::linear::{Linear, Owners};
 use super::norm::Norm;
-use crate::ops::{self, Attending, CausalMask, Pairing, Stored};
+use crate::ops::{self, Attending, CausalMask, Pairing, Stored, Tree};
 
 /// What decides which keys a query sees and how it is turned.
 pub(crate) struct Mask<'a> {
@@ -22,6 +22,8 @@ pub(crate) struct Mask<'a> {
     pub rotary: Option<&'a (Tensor, Tensor)>,
     /// Keys and values of earlier positions.
     pub stored: Option<Stored<'a>>,
+    /// How the rows branch, where they are a tree.
+    pub tree: Option<Branching<'a>>,
     pub keep: Keep,
 }
 
@@ -32,6 +34,15 @@ pub(crate) enum Keep {
     Nothing,
     /// They are written behind those that are stored.
     Stored,
+}
+
+/// A pass over a tree of texts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Branching<'a> {
+    /// The row behind whose end each row begins; behind stored positions where there is none.
+    pub parents: &'a [Option<usize>],
+    /// What is stored of it.
+    pub kept: &'a [Kept],
 }
 
 #[derive(Debug, Clone)]
@@ -290,6 +301,26 @@ impl Attention {
             (None, _) => (q_bthk, k_btgk),
         };
         let how = self.attending(mask);
+        if let (Some(Branching { parents, kept }), Some(stored)) = (mask.tree, mask.stored) {
+            let tree = Tree { spans: stored.spans, parents };
+            let stored = [stored.keys, stored.values];
+            let (batch, tokens, h, k) = q_bthk.dims4()?;
+            let z_n1hk = match read {
+                Some(read) => {
+                    let at: Vec<usize> = read.places.iter().map(|(_, token)| *token).collect();
+                    ops::tree_attention(&q_bthk, [&k_btgk, &v_btgk], &at, stored, tree, how)?
+                }
+                None => {
+                    let at: Vec<usize> = (0..tokens).collect();
+                    let q_n1hk = q_bthk.reshape((batch * tokens, 1, h, k))?;
+                    ops::tree_attention(&q_n1hk, [&k_btgk, &v_btgk], &at, stored, tree, how)?
+                }
+            };
+            for (stored, own) in stored.into_iter().zip([&k_btgk, &v_btgk]) {
+                cache::keep(stored, own, kept)?;
+            }
+            return z_n1hk.reshape((batch, tokens, h, k));
+        }
         let pattern = hooks.wants(HookPoint::new(HookKind::Pattern, layer));
         let z_bthk = match (read, pattern, mask.stored) {
             (Some(read), _, stored) => ops::attention_at(&q_bthk, (&k_btgk, &v_btgk), &read.places, stored, how)?,

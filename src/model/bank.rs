@@ -70,6 +70,14 @@ impl AdapterBank {
         })
     }
 
+    /// A model all of whose texts go through one adapter, or through the base alone.
+    pub fn alone(&self, chosen: Option<&str>) -> Result<LanguageModel, ModelError> {
+        match chosen {
+            Some(_) => self.rows(&[chosen]),
+            None => Ok(self.model.clone()),
+        }
+    }
+
     /// A model whose batches have as many texts as `chosen`, text i going through the adapter `chosen[i]`, or through the
     /// base alone where that is `None`. Batches of another size are refused. In generation a text keeps its adapter when
     /// others have ended; give all requests in one batch there, since the next batch would begin with `chosen[0]` again.

@@ -111,6 +111,34 @@ impl KeyValueCache {
         Ok(())
     }
 
+    /// Checks that a pass over a tree can stand on what is stored and leave behind what is kept of it.
+    pub(crate) fn check_tree(
+        &self,
+        spans: &[Span],
+        parents: &[Option<usize>],
+        kept: &[Kept],
+    ) -> std::result::Result<(), ModelError> {
+        let roots = spans.iter().zip(parents).filter(|(_, parent)| parent.is_none());
+        self.check(&roots.map(|(span, _)| *span).collect::<Vec<_>>())?;
+        match kept.iter().find(|kept| kept.row >= self.rows() || kept.position + kept.tokens > self.capacity) {
+            None => Ok(()),
+            Some(Kept { tokens, row, position, .. }) => Err(ModelError::Request(format!(
+                "{tokens} tokens cannot be stored from position {position} of row {row}: there are {} rows of {} positions",
+                self.rows(),
+                self.capacity
+            ))),
+        }
+    }
+
+    /// Counts what is kept of a pass over a tree.
+    pub(crate) fn kept(&mut self, kept: &[Kept]) {
+        for kept in kept {
+            if let Some(length) = self.lengths.get_mut(kept.row) {
+                *length = kept.position + kept.tokens;
+            }
+        }
+    }
+
     /// Counts what a pass has appended.
     pub(crate) fn appended(&mut self, spans: &[Span]) {
         for span in spans {
@@ -131,6 +159,29 @@ pub(crate) fn append(stored: &Tensor, own: &Tensor, spans: &[Span]) -> Result<()
     for (number, span) in spans.iter().enumerate().filter(|(_, span)| span.tokens > 0) {
         let own = own.narrow(0, number, 1)?.narrow(1, 0, span.tokens)?;
         stored.narrow(0, span.row, 1)?.slice_set(&own, 1, span.start)?;
+    }
+    Ok(())
+}
+
+/// Tokens of a pass over a tree that are stored: `tokens` from token `first` of the pass on become the positions from
+/// `position` on of a stored row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub first: usize,
+    pub tokens: usize,
+    pub row: usize,
+    pub position: usize,
+}
+
+/// Writes what is kept of a pass's keys or values `[1, t, g, k]`.
+pub(crate) fn keep(stored: &Tensor, own: &Tensor, kept: &[Kept]) -> Result<()> {
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let own = own.detach().to_dtype(stored.dtype())?.contiguous()?;
+    for Kept { first, tokens, row, position } in kept {
+        let own = own.narrow(1, *first, *tokens)?.contiguous()?;
+        stored.narrow(0, *row, 1)?.slice_set(&own, 1, *position)?;
     }
     Ok(())
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::architecture::Architecture;
-use super::attention::{Keep, Mask};
-use super::block::{Adding, Block, Reads, normed, scaled};
+use super::attention::{Branching, Keep, Mask};
+use super::block::{Adding, Block, Reads, normed};
 use super::cache::KeyValueCache;
 use super::error::ModelError;
 use super::hook::{HookKind, HookPoint, Hooks};
@@ -18,7 +18,7 @@ use super::linear::{Linear, Lora, Owners, Routes};
 use super::norm::Norm;
 use super::rotary::RotaryTables;
 use super::stream_maps::StreamMaps;
-use crate::ops::{self, PackedWeight, Span, Stand};
+use crate::ops::{self, Finishing, Likelihoods, PackedWeight, Span, Stand};
 
 /// Which positions a pass unembeds.
 #[derive(Debug, Clone, Copy)]
@@ -110,6 +110,8 @@ pub struct Prefix<'a> {
 pub(crate) struct Pass<'a> {
     pub start: Start<'a>,
     pub prefix: Option<Prefix<'a>>,
+    /// How the rows of the prefix branch, where the pass is over a tree.
+    pub tree: Option<Branching<'a>>,
     pub keep: Keep,
 }
 
@@ -216,6 +218,11 @@ impl Decoder {
         self.routes = Some(routes.clone());
     }
 
+    /// Whether texts were given adapters of their own.
+    pub fn is_routed(&self) -> bool {
+        self.routes.is_some()
+    }
+
     /// Where the rows of a pass are other texts than their own numbers, the decoder in which they use those texts'
     /// adapters; refuses a batch for which no adapters were chosen.
     fn routed(&self, batch: usize, spans: Option<&[Span]>) -> Result<Option<Self>> {
@@ -289,25 +296,73 @@ impl Decoder {
 
     /// Runs a batch and reads out logits.
     pub fn forward(&self, pass: Pass<'_>, readout: Readout<'_>, hooks: &mut dyn Hooks) -> Result<Tensor> {
-        let Pass { start, prefix, keep } = pass;
-        let (batch, tokens) = (start.input().dim(0)?, start.input().dim(1)?);
-        if let Some(routed) = self.routed(batch, prefix.map(|prefix| prefix.spans))? {
+        if let Some(routed) = self.routed_for(&pass)? {
             return routed.forward(pass, readout, hooks);
         }
-        if self.routes.is_some() && prefix.is_some_and(|prefix| prefix.stand == Stand::Behind) {
-            candle_core::bail!("rows that choose adapters of their own stand below each other");
+        let reads = self.reads(&pass, readout)?;
+        let (resid_btd, selected) = self.stream(pass, reads.as_ref(), hooks)?;
+        let normalized = self.normalized(resid_btd, reads.as_ref(), selected, hooks)?;
+        let owners = reads.as_ref().map_or(Owners::Batch, |reads| Owners::Listed(&reads.rows));
+        let logits = match readout {
+            Readout::Entries { entries, .. } => self.head.entries(&normalized, entries, owners)?,
+            Readout::All | Readout::Rows(_) => self.head.forward_for(&normalized, owners)?,
+        };
+        self.finishing().apply(logits)
+    }
+
+    /// Runs a batch and reads out ln p of (number of the read, token) picks, and the most likely token of each read.
+    pub fn likelihoods(
+        &self,
+        pass: Pass<'_>,
+        rows: &[(usize, usize)],
+        picks: &[(usize, u32)],
+        hooks: &mut dyn Hooks,
+    ) -> Result<Likelihoods> {
+        if let Some(routed) = self.routed_for(&pass)? {
+            return routed.likelihoods(pass, rows, picks, hooks);
         }
+        let Some(reads) = self.reads(&pass, Readout::Rows(rows))? else { return Ok(Likelihoods::default()) };
+        let (resid_btd, selected) = self.stream(pass, Some(&reads), hooks)?;
+        let normalized = self.normalized(resid_btd, Some(&reads), selected, hooks)?;
+        self.head.likelihoods(&normalized, picks, self.finishing(), &reads.rows)
+    }
+
+    /// What becomes of a logit behind the head.
+    fn finishing(&self) -> Finishing {
+        Finishing { scale: self.architecture.logit_scale, softcap: self.architecture.final_softcap }
+    }
+
+    fn routed_for(&self, pass: &Pass<'_>) -> Result<Option<Self>> {
+        let behind = pass.prefix.is_some_and(|prefix| prefix.stand == Stand::Behind);
+        match &self.routes {
+            // A tree is of one adapter.
+            Some(routes) if pass.tree.is_some() && routes.len() == 1 => Ok(None),
+            Some(_) if behind => {
+                candle_core::bail!("rows that choose adapters of their own stand below each other")
+            }
+            _ => self.routed(pass.start.input().dim(0)?, pass.prefix.map(|prefix| prefix.spans)),
+        }
+    }
+
+    fn reads(&self, pass: &Pass<'_>, readout: Readout<'_>) -> Result<Option<Reads>> {
+        let (batch, tokens) = (pass.start.input().dim(0)?, pass.start.input().dim(1)?);
+        match readout {
+            Readout::All => Ok(None),
+            Readout::Rows(rows) | Readout::Entries { rows, .. } => {
+                Reads::new(rows, batch, tokens, self.device()).map(Some)
+            }
+        }
+    }
+
+    /// The stream behind the last block, `[b, t, d]`, or of what is read of it alone, `[n, 1, d]`, and which of the two.
+    fn stream(&self, pass: Pass<'_>, reads: Option<&Reads>, hooks: &mut dyn Hooks) -> Result<(Tensor, bool)> {
+        let Pass { start, prefix, tree, keep } = pass;
+        let (batch, tokens) = (start.input().dim(0)?, start.input().dim(1)?);
         let whole = |row| Span { row, start: 0, tokens };
         match prefix {
             Some(prefix) => hooks.begin(prefix.spans),
             None => hooks.begin(&(0..batch).map(whole).collect::<Vec<_>>()),
         }
-        let reads = match readout {
-            Readout::All => None,
-            Readout::Rows(rows) | Readout::Entries { rows, .. } => {
-                Some(Reads::new(rows, batch, tokens, self.device())?)
-            }
-        };
         let mut selected = false;
         let first = start.layer();
         let mut resid_btd = match start {
@@ -322,9 +377,9 @@ impl Decoder {
         for (layer, (block, plan)) in self.blocks.iter().zip(&self.architecture.blocks).enumerate().skip(first) {
             let rotary = plan.rotary.and_then(|index| tables.get(index));
             let stored = prefix.and_then(|prefix| prefix.cache.layer(layer, prefix.spans, prefix.stand));
-            let mask = Mask { window: plan.window, rotary, stored, keep };
+            let mask = Mask { window: plan.window, rotary, stored, tree, keep };
             // Behind the last keys and values, what nobody reads is left out.
-            let read = reads.as_ref().filter(|_| layer + 1 == self.blocks.len() && !self.ends_hooked(hooks));
+            let read = reads.filter(|_| layer + 1 == self.blocks.len() && !self.ends_hooked(hooks));
             resid_btd = match start {
                 Start::Heads { z_bthk, .. } if layer == first => {
                     let z_bthk = tap(hooks, HookKind::Z, layer, z_bthk.clone())?;
@@ -337,7 +392,7 @@ impl Decoder {
             };
             selected |= read.is_some();
         }
-        self.read_out(resid_btd, (reads.as_ref(), readout), selected, hooks)
+        Ok((resid_btd, selected))
     }
 
     /// Whether keys of a text of one length serve a text of another.
@@ -389,11 +444,12 @@ impl Decoder {
             || behind.into_iter().any(|kind| hooks.wants(HookPoint::new(kind, last)))
     }
 
-    /// The logits of a stream, `[b, t, v]`, or of what is read of it, `[n, v]`; `selected` where the stream holds that alone.
-    fn read_out(
+    /// What the head reads: the normed stream `[b, t, d]`, or `[n, d]` of what is read of it; `selected` where the stream
+    /// holds that alone.
+    fn normalized(
         &self,
         resid_btd: Tensor,
-        (reads, readout): (Option<&Reads>, Readout<'_>),
+        reads: Option<&Reads>,
         selected: bool,
         hooks: &mut dyn Hooks,
     ) -> Result<Tensor> {
@@ -413,18 +469,9 @@ impl Decoder {
             (false, None) => normed(&self.final_norm, resid_btd)?,
             (false, Some(reads)) => normed(&self.final_norm, reads.of(&resid_btd)?)?,
         };
-        let (normalized, owners) = match reads {
-            None => (normalized, Owners::Batch),
-            Some(reads) => (normalized.flatten(0, 1)?, Owners::Listed(&reads.rows)),
-        };
-        let logits = match readout {
-            Readout::Entries { entries, .. } => self.head.entries(&normalized, entries, owners)?,
-            Readout::All | Readout::Rows(_) => self.head.forward_for(&normalized, owners)?,
-        };
-        let logits = scaled(logits, self.architecture.logit_scale)?;
-        match self.architecture.final_softcap {
-            Some(cap) => (logits / cap)?.tanh()? * cap,
-            None => Ok(logits),
+        match reads {
+            None => Ok(normalized),
+            Some(_) => normalized.flatten(0, 1),
         }
     }
 }

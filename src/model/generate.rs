@@ -2,7 +2,8 @@
 //!
 //! A batch's rows stand at positions of their own, so a text is continued as it would be alone, up to the rounding of
 //! the matrix products (1e-6 of a logit; two tokens that are nearer than that may change places). Draws hang on the
-//! request's id alone. Cost: one pass over the prompts, then one pass over one token of each unfinished text a step.
+//! request's id alone. Cost: one pass over the trie of a batch's prompts (over the prompts where a hook looks on), then one
+//! pass over one token of each unfinished text a step.
 
 use candle_core::{DType, Tensor};
 use rand_chacha::ChaCha8Rng;
@@ -13,6 +14,7 @@ use super::decoder::Readout;
 use super::error::ModelError;
 use super::hook::{HookPoint, Hooks, NoHooks};
 use super::language_model::LanguageModel;
+use super::prefill::prefill;
 use super::sampling::penalise;
 pub use super::sampling::{Choice, Sampling};
 use super::text_stream::TextStream;
@@ -278,6 +280,15 @@ fn continue_all(
     let longest = requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0);
     let mut cache = model.cache(requests.len(), longest + options.max_tokens)?;
     let mut rows: Vec<Growing<'_>> = requests.iter().map(|request| Growing::new(model, request, options)).collect();
+    // A hook sees every token of every text.
+    let hooked = model.hook_points().into_iter().any(|point| hooks.wants(point));
+    if !hooked && !model.is_routed() {
+        let open = requests.iter().zip(&rows).map(|(request, row)| match row.finish {
+            None => request.prompt.as_slice(),
+            Some(_) => &[],
+        });
+        prefill(model, &mut cache, &open.collect::<Vec<_>>(), progress)?;
+    }
     loop {
         let open: Vec<usize> =
             (0..rows.len()).filter(|row| rows.get(*row).is_some_and(|row| row.finish.is_none())).collect();

@@ -9,22 +9,22 @@ use serde_json::Value;
 
 use super::adapter::Adapter;
 use super::architecture::{Architecture, Dimension};
-use super::attention::Keep;
+use super::attention::{Branching, Keep};
 use super::base_type::BaseType;
 use super::block::Adding;
-use super::cache::KeyValueCache;
+use super::cache::{KeyValueCache, Kept};
 use super::decoder::{Decoder, Pass, Prefix, Readout, Start};
 use super::error::ModelError;
 use super::family::{self, Blueprint};
 use super::format::{self, Source, TokenizerFiles};
-use super::hook::{HookPoint, Hooks};
+use super::hook::{HookPoint, Hooks, NoHooks};
 use super::layout::{BlockLayout, Layout};
 use super::stream_maps::StreamMaps;
 use super::text::TextTokenizer;
 use super::weights::{self, Weights};
 use crate::base::Digest;
 use crate::base::digest::Hasher;
-use crate::ops::{PackedWeight, Span, Stand, WeightLayout};
+use crate::ops::{Likelihoods, PackedWeight, Span, Stand, WeightLayout};
 
 /// Where and as what weights are held.
 #[derive(Debug, Clone)]
@@ -56,6 +56,19 @@ pub struct LinearModule {
     pub conv1d: bool,
     /// Whether it is the head.
     pub is_output_embedding: bool,
+}
+
+/// The branches of a pass over a tree of texts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TreePass<'a> {
+    /// The tokens of all branches, one branch behind the other.
+    pub ids: &'a [u32],
+    /// The stored row that each begins in, its first position, and its tokens.
+    pub spans: &'a [Span],
+    /// The branch behind whose end each begins; behind stored positions where there is none.
+    pub parents: &'a [Option<usize>],
+    /// What is stored.
+    pub kept: &'a [Kept],
 }
 
 /// A loaded model. A clone shares every tensor.
@@ -179,6 +192,17 @@ impl LanguageModel {
         self.decoder.dtype()
     }
 
+    /// What a pass is computed in and matrices are kept in, such as `F32` or `F32 over Q8_0`: with the digest, what numbers
+    /// hang on.
+    pub fn precision(&self) -> String {
+        let kinds: BTreeSet<String> = self.shared.packed.values().map(|packed| format!("{:?}", packed.kind())).collect();
+        let kinds: Vec<String> = kinds.into_iter().collect();
+        match kinds.is_empty() {
+            true => format!("{:?}", self.dtype()),
+            false => format!("{:?} over {}", self.dtype(), kinds.join(", ")),
+        }
+    }
+
     /// The digest of architecture and weights as they were when the model was made, adapters left out.
     pub fn digest(&self) -> &Digest {
         &self.shared.digest
@@ -241,11 +265,46 @@ impl LanguageModel {
         let pass = Pass {
             start: Start::Tokens(ids_bt),
             prefix: Some(Prefix { cache, spans, stand: Stand::Below }),
+            tree: None,
             keep: Keep::Stored,
         };
         let logits = self.run(pass, readout, hooks)?;
         cache.appended(spans);
         Ok(logits)
+    }
+
+    /// Runs a pass over a tree of texts whose branches stand one behind the other, and reads out ln p of (number of the
+    /// read, token) picks and the most likely token of each read; reads are tokens of the pass. What is kept of it is
+    /// stored. Cost: one pass over the branches' tokens.
+    pub(crate) fn grow(
+        &self,
+        cache: &mut KeyValueCache,
+        pass: TreePass<'_>,
+        reads: &[usize],
+        picks: &[(usize, u32)],
+    ) -> Result<Likelihoods, ModelError> {
+        let TreePass { ids, spans, parents, kept } = pass;
+        let limit = self.architecture().max_positions;
+        let end = spans.iter().map(|span| span.start + span.tokens).max().unwrap_or(0);
+        if ids.is_empty() || end > limit {
+            return Err(ModelError::Request(format!("a row of {end} tokens; this model takes 1 to {limit}")));
+        }
+        let vocab = self.architecture().vocab_size;
+        if let Some(id) = ids.iter().find(|id| **id as usize >= vocab) {
+            return Err(ModelError::Request(format!("token {id} is not in the vocabulary of {vocab}")));
+        }
+        cache.check_tree(spans, parents, kept)?;
+        let ids_bt = Tensor::from_slice(ids, (1, ids.len()), self.device())?;
+        let pass = Pass {
+            start: Start::Tokens(&ids_bt),
+            prefix: Some(Prefix { cache, spans, stand: Stand::Behind }),
+            tree: Some(Branching { parents, kept }),
+            keep: Keep::Nothing,
+        };
+        let rows: Vec<(usize, usize)> = reads.iter().map(|token| (0, *token)).collect();
+        let found = self.decoder.likelihoods(pass, &rows, picks, &mut NoHooks)?;
+        cache.kept(kept);
+        Ok(found)
     }
 
     /// Runs a pass that begins at tokens or at a block's input, behind stored positions where there are any, and stores
@@ -260,7 +319,7 @@ impl LanguageModel {
         if let Some(Prefix { cache, spans, .. }) = prefix {
             cache.check(spans)?;
         }
-        self.run(Pass { start, prefix, keep: Keep::Nothing }, readout, hooks)
+        self.run(Pass { start, prefix, tree: None, keep: Keep::Nothing }, readout, hooks)
     }
 
     fn run(&self, pass: Pass<'_>, readout: Readout<'_>, hooks: &mut dyn Hooks) -> Result<Tensor, ModelError> {
@@ -351,6 +410,11 @@ impl LanguageModel {
             adapted.decoder.replace(&self.shared.layout, name, tensor)?;
         }
         Ok(adapted)
+    }
+
+    /// Whether the rows of a batch go through adapters that were chosen for them.
+    pub(crate) fn is_routed(&self) -> bool {
+        self.decoder.is_routed()
     }
 
     pub(crate) fn decoder_mut(&mut self) -> &mut Decoder {

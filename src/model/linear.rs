@@ -9,7 +9,7 @@ use candle_core::{D, Result, Tensor};
 
 use super::error::ModelError;
 use super::layout::{LinearPlace, named};
-use crate::ops::{self, FrozenWeight, PackedWeight, WeightLayout};
+use crate::ops::{self, Finishing, FrozenWeight, Likelihoods, PackedWeight, Vocabulary, WeightLayout};
 
 /// One adapter of one layer. `a: [r, in]`, `b: [out, r]`; all may be variables.
 #[derive(Debug, Clone)]
@@ -215,6 +215,26 @@ impl Linear {
             Some(bias) => y + bias.index_select(&outputs, 0)?,
             None => Ok(y),
         }
+    }
+
+    /// ln p of (row, token) picks of hidden states `[n, in]` where this is the output head, and the most likely token of
+    /// each row; no gradient.
+    pub fn likelihoods(
+        &self,
+        x: &Tensor,
+        picks: &[(usize, u32)],
+        finish: Finishing,
+        owners: &[usize],
+    ) -> Result<Likelihoods> {
+        let updated = !self.adapters.is_empty() || (self.routes.is_some() && !self.choices.is_empty());
+        if updated {
+            return ops::in_chunks(x, picks, |x, first| {
+                let owners = owners.get(first..first + x.dim(0)?).unwrap_or_default();
+                finish.apply(self.forward_for(x, Owners::Listed(owners))?)
+            });
+        }
+        let (packed, bias) = (self.packed.as_ref(), self.bias.as_ref());
+        Vocabulary { packed, weight: &self.weight, layout: self.place.layout, bias, finish }.likelihoods(x, picks)
     }
 
     /// m / ‖W + s·BA‖, row by row. As in the method's paper (section 4.3) the length counts as a constant in training.

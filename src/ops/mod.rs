@@ -24,6 +24,8 @@ mod slices;
 mod softmax;
 mod stored;
 mod tap;
+mod tree;
+mod vocabulary;
 
 #[cfg(test)]
 mod check;
@@ -42,6 +44,8 @@ pub use rotary::rotate;
 pub use softmax::causal_softmax;
 pub use stored::{Span, Stand, Stored, attend_over, attention_over, first_tokens, pattern_over};
 pub use tap::GradientTap;
+pub use tree::{Tree, tree_attention};
+pub use vocabulary::{Finishing, Likelihoods, Vocabulary, in_chunks};
 
 /// How a linear layer's weight is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

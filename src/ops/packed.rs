@@ -90,6 +90,19 @@ impl PackedWeight {
         self.runs.iter().map(|run| run.dequantize(&Device::Cpu))
     }
 
+    /// How many runs there are.
+    pub(super) fn runs(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// One run widened, `[n, columns]`, and the number of its first row.
+    pub(super) fn widened_run(&self, number: usize) -> Result<(usize, Tensor)> {
+        match self.run(number) {
+            Some((first, run)) => Ok((first, run.dequantize(&Device::Cpu)?)),
+            None => candle_core::bail!("run {number} of {}", self.runs.len()),
+        }
+    }
+
     /// The whole matrix in single precision.
     pub fn widen(&self) -> Result<Tensor> {
         Tensor::cat(&self.widened().collect::<Result<Vec<_>>>()?, 0)

@@ -1,16 +1,16 @@
-//! Running a checkpoint over prompts, requests and texts, each distinct sequence once.
+//! Running a checkpoint over prompts, requests and texts, each distinct stretch of tokens once.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::answers::AnswerTable;
 use super::error::TrustError;
 use super::perplexity::rolling_requests;
-use super::store::{Finished, Job, Keys, ScoreStore, distinct, finish};
-use crate::base::{Digest, Progress, Silent};
-use crate::model::score::score;
+use super::store::{Keys, ScoreStore};
+use crate::base::{Digest, Progress};
 use crate::model::{
-    AdapterBank, AnswerRows, LanguageModel, ModelError, NoHooks, Score, ScoreRequest, TokenizedPrompt,
-    answer_loglikelihoods, score_with_adapters, split_tokens, tokenize_prompt,
+    AdapterBank, LanguageModel, ModelError, Score, ScoreRequest, ScoreWork, TokenizedPrompt, split_tokens,
+    tokenize_prompt,
 };
 use crate::scenario::Prompt;
 
@@ -28,7 +28,7 @@ pub struct Checkpoint<'a> {
 
 impl Checkpoint<'_> {
     fn keys(&self) -> Keys {
-        Keys::of(self.model.digest(), self.adapter)
+        Keys::of(self.model, self.adapter)
     }
 }
 
@@ -37,7 +37,7 @@ impl Checkpoint<'_> {
 pub enum Scorer<'a> {
     /// One checkpoint for all of them.
     Checkpoint(Checkpoint<'a>),
-    /// The adapter that each of them names, or the base; requests with different adapters share passes.
+    /// The adapter that each of them names, or the base.
     Bank(&'a AdapterBank),
 }
 
@@ -61,7 +61,7 @@ impl<'a> Scorer<'a> {
             (Scorer::Checkpoint(checkpoint), None) => Ok(checkpoint.keys()),
             (Scorer::Bank(bank), adapter) => {
                 let digest = adapter.map(|name| bank.digest(name)).transpose()?;
-                Ok(Keys::of(bank.base().digest(), digest))
+                Ok(Keys::of(bank.base(), digest))
             }
             (Scorer::Checkpoint(_), Some(name)) => {
                 Err(ModelError::Request(format!("no adapter is called {name:?}; no named adapters were given")))
@@ -69,13 +69,11 @@ impl<'a> Scorer<'a> {
         }
     }
 
-    fn score(self, requests: &[(Option<&str>, ScoreRequest)]) -> Result<Vec<Score>, ModelError> {
+    /// The model of an adapter, or of none.
+    fn choose(self, adapter: Option<&str>) -> Result<LanguageModel, ModelError> {
         match self {
-            Scorer::Bank(bank) => score_with_adapters(bank, requests, usize::MAX, &Silent),
-            Scorer::Checkpoint(checkpoint) => {
-                let requests: Vec<ScoreRequest> = requests.iter().map(|(_, request)| request.clone()).collect();
-                score(checkpoint.model, &requests, usize::MAX, &Silent)
-            }
+            Scorer::Bank(bank) => bank.alone(adapter),
+            Scorer::Checkpoint(checkpoint) => Ok(checkpoint.model.clone()),
         }
     }
 }
@@ -95,24 +93,75 @@ pub struct NamedRequest {
 pub struct Pass<'a> {
     /// Finished scores.
     pub store: &'a mut ScoreStore,
-    /// The most tokens that one batch runs, padding included.
+    /// The most tokens that one pass runs.
     pub batch_tokens: usize,
-    /// Told of every batch; asked between batches whether to stop.
+    /// Told of every pass; asked between passes whether to stop.
     pub progress: &'a dyn Progress,
 }
 
 impl Pass<'_> {
-    fn finish(
-        &mut self,
-        stage: &str,
-        jobs: &[Job],
-        run: impl FnMut(&[usize]) -> Result<Vec<Finished>, TrustError>,
-    ) -> Result<Vec<Finished>, TrustError> {
-        self.progress.start(stage, distinct(jobs) as u64);
-        let finished = finish(jobs, self.batch_tokens, self.store, self.progress, run)?;
+    /// Scores what is not finished yet, and answers in the order asked. Equal keys run once; what passes are made of
+    /// hangs on the whole list, so that a run that was stopped goes on with the passes that an unbroken one would have
+    /// made, unless little of the list is left.
+    fn finish(&mut self, stage: &str, scorer: Scorer<'_>, asked: &[Asked<'_>]) -> Result<Vec<Score>, TrustError> {
+        let mut seen = BTreeSet::new();
+        let distinct: Vec<&Asked<'_>> = asked.iter().filter(|asked| seen.insert(asked.key.as_str())).collect();
+        self.progress.start(stage, distinct.len() as u64);
+        let finished: Vec<bool> = distinct.iter().map(|asked| self.store.get(&asked.key).is_some()).collect();
+        self.progress.advance(finished.iter().filter(|finished| **finished).count() as u64);
+        let open: Vec<&Asked<'_>> =
+            distinct.iter().zip(&finished).filter(|(_, finished)| !**finished).map(|(asked, _)| *asked).collect();
+        if !open.is_empty() {
+            let whole = self.work(scorer, &distinct)?;
+            let (rest, left) = (self.work(scorer, &open)?, whole.tokens_left(&finished));
+            // What a stopped run leaves is a few passes more than the rest alone; scattered holes are many.
+            match open.len() == distinct.len() || left <= rest.tokens() + 2 * self.batch_tokens.min(rest.largest_pass()) {
+                true => self.run(scorer, &whole, &distinct, &finished)?,
+                false => self.run(scorer, &rest, &open, &[])?,
+            }
+        }
         self.progress.finish();
-        Ok(finished)
+        let answer = |asked: &Asked<'_>| self.store.get(&asked.key).cloned();
+        asked.iter().map(|it| answer(it).ok_or_else(|| TrustError::Unscored { item: it.name.to_owned() })).collect()
     }
+
+    fn work(&self, scorer: Scorer<'_>, asked: &[&Asked<'_>]) -> Result<ScoreWork, TrustError> {
+        let requests: Vec<_> = asked.iter().map(|asked| (asked.adapter, asked.request)).collect();
+        Ok(ScoreWork::new(scorer.model(), &requests, self.batch_tokens)?)
+    }
+
+    fn run(
+        &mut self,
+        scorer: Scorer<'_>,
+        work: &ScoreWork,
+        asked: &[&Asked<'_>],
+        finished: &[bool],
+    ) -> Result<(), TrustError> {
+        let (store, progress) = (&mut *self.store, self.progress);
+        work.run(&|adapter| scorer.choose(adapter), finished, progress, |done| {
+            let mut scores = Vec::with_capacity(done.len());
+            for (number, score) in done {
+                let Some(asked) = asked.get(number) else { continue };
+                if !score.loglikelihood.is_finite() {
+                    let (item, what) = (asked.name.to_owned(), asked.what.clone());
+                    return Err(TrustError::NotFinite { item, what, value: score.loglikelihood });
+                }
+                scores.push((asked.key.clone(), score));
+            }
+            store.add(scores)
+        })
+    }
+}
+
+/// One request on its way through [`Pass::finish`].
+struct Asked<'a> {
+    key: String,
+    /// The item that errors name.
+    name: &'a str,
+    /// What of it the continuation is.
+    what: String,
+    adapter: Option<&'a str>,
+    request: &'a ScoreRequest,
 }
 
 /// The answers to all prompts; `name` of each is what errors call it. Prompts of equal text and answers run once.
@@ -139,12 +188,26 @@ pub fn answer_table(
         tokenized.push(tokens);
     }
     let keys = checkpoint.keys();
-    let rows: Vec<AnswerRows> = tokenized.iter().map(|prompt| AnswerRows::new(&prompt.ids, &prompt.answers)).collect();
-    let jobs: Vec<Job> = tokenized.iter().zip(&rows).map(|(prompt, rows)| answer_job(&keys, prompt, rows)).collect();
-    let finished = pass.finish("score prompts", &jobs, |batch| run_answers(checkpoint.model, &rows, batch))?;
+    let request = |prompt: &TokenizedPrompt, continuation: &Vec<u32>| ScoreRequest {
+        context: prompt.ids.clone(),
+        continuation: continuation.clone(),
+    };
+    let requests: Vec<Vec<ScoreRequest>> = tokenized
+        .iter()
+        .map(|prompt| prompt.answers.iter().map(|answer| request(prompt, answer)).collect())
+        .collect();
+    let mut asked = Vec::with_capacity(requests.len());
+    for ((name, prompt), requests) in distinct.iter().zip(&requests) {
+        for (answer, request) in prompt.answers.iter().zip(requests) {
+            let key = keys.key(&request.context, &request.continuation);
+            asked.push(Asked { key, name, what: format!("{answer:?}"), adapter: None, request });
+        }
+    }
+    let mut scores = pass.finish("score prompts", checkpoint.into(), &asked)?.into_iter();
     let mut table = AnswerTable::default();
-    for ((name, prompt), finished) in distinct.into_iter().zip(finished) {
-        table.insert(name, prompt, finished.loglikelihoods)?;
+    for ((name, prompt), requests) in distinct.into_iter().zip(&requests) {
+        let loglikelihoods = scores.by_ref().take(requests.len()).map(|score| score.loglikelihood).collect();
+        table.insert(name, prompt, loglikelihoods)?;
     }
     Ok(table)
 }
@@ -158,24 +221,6 @@ fn check_length(name: &str, prompt: &TokenizedPrompt, model: &LanguageModel) -> 
         return Err(TrustError::TooLong { item: name.into(), tokens, limit });
     }
     Ok(())
-}
-
-fn answer_job(keys: &Keys, prompt: &TokenizedPrompt, rows: &AnswerRows) -> Job {
-    let longest = rows.rows.iter().max_by_key(|row| row.ids.len());
-    Job {
-        key: keys.key("answers", &prompt.ids, prompt.answers.iter().map(Vec::as_slice)),
-        ids: longest.map(|row| row.ids.clone()).unwrap_or_default(),
-        rows: rows.rows.len(),
-    }
-}
-
-fn run_answers(model: &LanguageModel, rows: &[AnswerRows], batch: &[usize]) -> Result<Vec<Finished>, TrustError> {
-    let batch: Vec<AnswerRows> = batch.iter().filter_map(|&index| rows.get(index).cloned()).collect();
-    let tensors = answer_loglikelihoods(model, &batch, &mut NoHooks)?;
-    let values = |tensor: candle_core::Tensor| Ok(tensor.to_vec1::<f32>().map_err(ModelError::from)?);
-    let finished =
-        |values: Vec<f32>| Finished { loglikelihoods: values.into_iter().map(f64::from).collect(), is_greedy: None };
-    tensors.into_iter().map(|tensor| values(tensor).map(finished)).collect()
 }
 
 /// Scores requests, answered in the order asked; `name` of each is what errors call it. Requests longer than the model's
@@ -203,42 +248,20 @@ pub fn score_named(
     if let Some(NamedRequest { name, request, .. }) = requests.iter().find(|it| it.request.continuation.len() > limit) {
         return Err(TrustError::TooLong { item: name.clone(), tokens: request.continuation.len(), limit });
     }
-    let job = |NamedRequest { name, adapter, request }: &NamedRequest| {
-        let keys = scorer.keys(adapter.as_deref());
-        let keys = keys.map_err(|source| TrustError::Prompt { item: name.clone(), source })?;
-        Ok(request_job(&keys, request, limit))
-    };
-    let jobs = requests.iter().map(job).collect::<Result<Vec<Job>, TrustError>>()?;
-    let finished = pass.finish("score requests", &jobs, |batch| {
-        let chosen = batch.iter().filter_map(|&index| requests.get(index));
-        let chosen: Vec<_> = chosen.map(|it| (it.adapter.as_deref(), it.request.clone())).collect();
-        Ok(scorer.score(&chosen)?.into_iter().map(finished_request).collect())
-    })?;
-    let scored = requests.iter().zip(finished).map(|(NamedRequest { name, request, .. }, finished)| {
-        let loglikelihood = finished.loglikelihoods.first().copied().unwrap_or(f64::NAN);
-        if !loglikelihood.is_finite() {
-            let what = "the continuation".into();
-            return Err(TrustError::NotFinite { item: name.clone(), what, value: loglikelihood });
-        }
-        let is_greedy = finished.is_greedy.unwrap_or(false);
-        Ok(Score { loglikelihood, is_greedy, num_tokens: request.continuation.len() })
-    });
-    scored.collect()
-}
-
-fn request_job(keys: &Keys, request: &ScoreRequest, limit: usize) -> Job {
-    let mut ids: Vec<u32> = request.context.iter().chain(&request.continuation).copied().collect();
-    ids.pop();
-    let start = ids.len().saturating_sub(limit);
-    Job {
-        key: keys.key("request", &request.context, [request.continuation.as_slice()]),
-        ids: ids.split_off(start),
-        rows: 1,
+    let mut keys: BTreeMap<Option<&str>, Keys> = BTreeMap::new();
+    let mut asked = Vec::with_capacity(requests.len());
+    for NamedRequest { name, adapter, request } in requests {
+        let adapter = adapter.as_deref();
+        let keys = match keys.entry(adapter) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(
+                scorer.keys(adapter).map_err(|source| TrustError::Prompt { item: name.clone(), source })?,
+            ),
+        };
+        let key = keys.key(&request.context, &request.continuation);
+        asked.push(Asked { key, name, what: "the continuation".into(), adapter, request });
     }
-}
-
-fn finished_request(score: Score) -> Finished {
-    Finished { loglikelihoods: vec![score.loglikelihood], is_greedy: Some(score.is_greedy) }
+    pass.finish("score requests", scorer, &asked)
 }
 
 /// Log-likelihood (nats, summed) and tokens of whole texts, each from its start, over rolling windows where it is longer

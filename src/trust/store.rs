@@ -1,42 +1,41 @@
 //! Finished scores, kept by content: a score hangs on the checkpoint and the token ids, so whatever asks for the same
-//! tokens on the same checkpoint again (another metric, a resumed run) reads it instead of running the model.
+//! tokens on the same checkpoint again (another metric, another task, a resumed run) reads it instead of running the
+//! model. One file serves many checkpoints and runs, one after the other.
 //!
-//! The journal is append-only, one line a finished batch: a kill at any byte loses the batch in flight and nothing else.
-//! Batches are cut from the whole request list before the journal is consulted, so a resumed run forms the same batches and
-//! gives the same bytes as one that was never stopped.
+//! The journal is append-only, one line a pass: a kill at any byte loses the pass in flight and nothing else. Passes are
+//! laid out from the whole request list before the journal is consulted, so a resumed run makes the passes that are left
+//! as an unbroken one would have made them, and gives the same bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::TrustError;
+use crate::base::FileError;
 use crate::base::digest::{Digest, Hasher};
 use crate::base::files::Journal;
-use crate::base::{FileError, Progress};
+use crate::model::{LanguageModel, Score};
 
-/// What the model said to one request: the log-likelihood of each continuation, and whether greedy decoding gives it where
-/// that was asked.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Finished {
-    /// log p(continuation | context), nats, one a continuation.
-    pub loglikelihoods: Vec<f64>,
-    /// Whether every token of the (only) continuation is the most likely one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub is_greedy: Option<bool>,
-}
+/// What the lines of a journal hold; another number is refused.
+const VERSION: u32 = 2;
 
 /// One line of the journal.
 #[derive(Serialize, Deserialize)]
-struct Batch {
-    scores: Vec<(String, Finished)>,
+struct Line {
+    version: u32,
+    scores: Vec<Entry>,
 }
+
+/// A key, whether every token is the most likely one, and ln p of each token.
+#[derive(Serialize, Deserialize)]
+struct Entry(String, bool, Vec<f32>);
 
 /// Finished scores in memory, and in a journal where one was opened.
 #[derive(Default)]
 pub struct ScoreStore {
     journal: Option<Journal>,
-    finished: BTreeMap<String, Finished>,
+    finished: BTreeMap<String, Score>,
 }
 
 impl ScoreStore {
@@ -46,10 +45,21 @@ impl ScoreStore {
     }
 
     /// Opens or makes a journal and takes up what is finished in it. Fails before any model runs where the folder cannot
-    /// be written.
+    /// be written, another process has the journal open, or it was written by another version.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        let (journal, batches) = Journal::open::<Batch>(path)?;
-        let finished = batches.into_iter().flat_map(|batch| batch.scores).collect();
+        let mut finished = BTreeMap::new();
+        let mut number = 0;
+        let journal = Journal::replay(path, |Line { version, scores }| {
+            number += 1;
+            if version != VERSION {
+                let message = format!("scores of version {version}, this is version {VERSION}; remove the file");
+                return Err(FileError::MalformedLine { path: path.to_path_buf(), line: number, message });
+            }
+            for Entry(key, is_greedy, logprobs) in scores {
+                finished.entry(key).or_insert_with(|| Score::of(logprobs, is_greedy));
+            }
+            Ok(())
+        })?;
         Ok(Self { journal: Some(journal), finished })
     }
 
@@ -63,12 +73,30 @@ impl ScoreStore {
         self.finished.is_empty()
     }
 
-    fn add(&mut self, scores: Vec<(String, Finished)>) -> Result<(), FileError> {
-        let batch = Batch { scores };
-        if let Some(journal) = &mut self.journal {
-            journal.append(&batch)?;
+    /// The score of a key.
+    pub fn get(&self, key: &str) -> Option<&Score> {
+        self.finished.get(key)
+    }
+
+    /// Adds the scores of a pass; a key that is finished keeps the score that it has.
+    ///
+    /// # Errors
+    /// Where the journal cannot be written.
+    pub fn add(&mut self, scores: Vec<(String, Score)>) -> Result<(), TrustError> {
+        let mut new: BTreeMap<String, Score> = BTreeMap::new();
+        for (key, score) in scores {
+            if !self.finished.contains_key(&key) {
+                new.entry(key).or_insert(score);
+            }
         }
-        self.finished.extend(batch.scores);
+        if new.is_empty() {
+            return Ok(());
+        }
+        if let Some(journal) = &mut self.journal {
+            let entry = |(key, score): (&String, &Score)| Entry(key.clone(), score.is_greedy, score.logprobs.clone());
+            journal.append(&Line { version: VERSION, scores: new.iter().map(entry).collect() })?;
+        }
+        self.finished.extend(new);
         Ok(())
     }
 }
@@ -78,105 +106,45 @@ impl ScoreStore {
 pub struct Keys(Hasher);
 
 impl Keys {
-    /// For a checkpoint: the digest of its weights and, where it has one, of its adapter.
-    pub fn of(model: &Digest, adapter: Option<&Digest>) -> Self {
+    /// For a model, which its digest, precision and kind of device name, and its adapter by its digest.
+    pub fn of(model: &LanguageModel, adapter: Option<&Digest>) -> Self {
+        let device = match model.device().is_cpu() {
+            true => "cpu",
+            false => "accelerator",
+        };
+        Self::of_parts(&[
+            ("model", model.digest().as_str()),
+            ("precision", &model.precision()),
+            ("device", device),
+            ("adapter", adapter.map_or("", Digest::as_str)),
+        ])
+    }
+
+    fn of_parts(parts: &[(&str, &str)]) -> Self {
         let mut hasher = Hasher::default();
-        hasher.part("model", model.as_str().as_bytes());
-        hasher.part("adapter", adapter.map_or("", Digest::as_str).as_bytes());
+        for (name, part) in parts {
+            hasher.part(name, part.as_bytes());
+        }
         Self(hasher)
     }
 
-    /// The key of a context with its continuations, as token ids. `kind` separates what was asked for.
-    pub fn key<'a>(&self, kind: &str, context: &[u32], continuations: impl IntoIterator<Item = &'a [u32]>) -> String {
+    /// The key of a context with its continuation, as token ids. Texts have none of their own: two tokenizers that give
+    /// the same ids ask for the same number.
+    pub fn key(&self, context: &[u32], continuation: &[u32]) -> String {
         let bytes = |ids: &[u32]| ids.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>();
         let mut hasher = self.0.clone();
-        hasher.part(kind, &bytes(context));
-        for continuation in continuations {
-            hasher.part("continuation", &bytes(continuation));
-        }
+        hasher.part("context", &bytes(context));
+        hasher.part("continuation", &bytes(continuation));
         // 128 bits: as good as the whole against accidents, half as long in every line of the journal.
         hasher.finish().as_str().chars().skip(7).take(32).collect()
     }
 }
 
-/// One thing to score: its key and what the model reads for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
-    /// From [`Keys::key`].
-    pub key: String,
-    /// The longest sequence that is run for it. Jobs that run the same sequence stand side by side in a batch, so that
-    /// whoever runs them can share it.
-    pub ids: Vec<u32>,
-    /// Sequences that are run for it.
-    pub rows: usize,
-}
-
-/// Runs what is not finished yet, in batches of at most `batch_tokens` padded tokens, and answers in the order of `jobs`.
-///
-/// Equal keys are run once. The longest jobs run first, so that a batch that does not fit into memory shows at the start.
-/// `run` gets indexes into `jobs` and returns their results in that order.
-///
-/// # Errors
-/// What `run` and the journal return; [`TrustError::Interrupted`] between batches once the user asked to stop.
-pub fn finish(
-    jobs: &[Job],
-    batch_tokens: usize,
-    store: &mut ScoreStore,
-    progress: &dyn Progress,
-    mut run: impl FnMut(&[usize]) -> Result<Vec<Finished>, TrustError>,
-) -> Result<Vec<Finished>, TrustError> {
-    for batch in batches(jobs, batch_tokens) {
-        if progress.cancelled() {
-            return Err(TrustError::Interrupted);
-        }
-        let key = |index: usize| jobs.get(index).map(|job| job.key.clone()).unwrap_or_default();
-        let missing: Vec<usize> =
-            batch.iter().copied().filter(|&index| !store.finished.contains_key(&key(index))).collect();
-        if !missing.is_empty() {
-            let results = run(&missing)?;
-            store.add(missing.iter().map(|&index| key(index)).zip(results).collect())?;
-        }
-        progress.advance(batch.len() as u64);
-    }
-    let answer = |job: &Job| store.finished.get(&job.key).cloned();
-    jobs.iter().map(|job| answer(job).ok_or_else(|| TrustError::Unscored { item: job.key.clone() })).collect()
-}
-
-/// Number of distinct keys: what a progress bar counts.
-pub fn distinct(jobs: &[Job]) -> usize {
-    jobs.iter().map(|job| job.key.as_str()).collect::<BTreeSet<_>>().len()
-}
-
-/// Indexes of the first job of each key, longest first, cut so that longest × distinct rows stays within `batch_tokens`.
-fn batches(jobs: &[Job], batch_tokens: usize) -> Vec<Vec<usize>> {
-    let mut seen = BTreeSet::new();
-    let mut order: Vec<(usize, &Job)> =
-        jobs.iter().enumerate().filter(|(_, job)| seen.insert(job.key.as_str())).collect();
-    order.sort_by(|(_, a), (_, b)| {
-        b.ids.len().cmp(&a.ids.len()).then_with(|| a.ids.cmp(&b.ids)).then_with(|| a.key.cmp(&b.key))
-    });
-    let mut batches: Vec<Vec<usize>> = Vec::new();
-    let (mut longest, mut rows) = (0, 0);
-    let mut before: Option<&Job> = None;
-    for (index, job) in order {
-        let shares = before.is_some_and(|before| before.ids == job.ids && before.rows == job.rows);
-        let needed = if shares { 0 } else { job.rows };
-        if batches.is_empty() || longest * (rows + needed) > batch_tokens {
-            batches.push(Vec::new());
-            (longest, rows) = (job.ids.len(), 0);
-        }
-        rows += needed.max(usize::from(rows == 0));
-        batches.iter_mut().last().into_iter().for_each(|batch| batch.push(index));
-        before = Some(job);
-    }
-    batches
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::base::Silent;
     use std::path::PathBuf;
+
+    use super::*;
 
     fn scratch(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("counterpath-store-{}-{name}.jsonl", std::process::id()));
@@ -184,85 +152,77 @@ mod tests {
         path
     }
 
-    fn jobs(lengths: &[usize]) -> Vec<Job> {
-        lengths
-            .iter()
-            .enumerate()
-            .map(|(i, &length)| Job { key: format!("k{i}"), ids: vec![7; length], rows: 1 })
-            .collect()
-    }
-
-    /// Scores each job by its length and remembers what was run.
-    fn run_all(
-        jobs: &[Job],
-        store: &mut ScoreStore,
-        fail_at: Option<usize>,
-    ) -> (Result<Vec<Finished>, TrustError>, Vec<Vec<usize>>) {
-        let mut ran = Vec::new();
-        let result = finish(jobs, 20, store, &Silent, |indexes| {
-            if Some(ran.len()) == fail_at {
-                return Err(TrustError::Interrupted);
-            }
-            ran.push(indexes.to_vec());
-            Ok(indexes
-                .iter()
-                .map(|&i| Finished { loglikelihoods: vec![-(jobs[i].ids.len() as f64)], is_greedy: None })
-                .collect())
-        });
-        (result, ran)
+    fn score(at: usize) -> Score {
+        Score::of(vec![-0.1 * at as f32, -1.0 / 3.0, -1e-7 * at as f32], at.is_multiple_of(2))
     }
 
     #[test]
-    fn equal_keys_run_once_and_answers_keep_their_order() {
-        let mut jobs = jobs(&[3, 9, 5]);
-        jobs.push(jobs[0].clone());
-        let (result, ran) = run_all(&jobs, &mut ScoreStore::in_memory(), None);
-        let values: Vec<f64> = result.expect("scores").iter().map(|f| f.loglikelihoods[0]).collect();
-        assert_eq!(values, [-3.0, -9.0, -5.0, -3.0]);
-        // 9 and 5 share a batch of 2 × 9 = 18 tokens; a third row would make 27.
-        assert_eq!(ran, [vec![1, 2], vec![0]]);
-        assert_eq!(distinct(&jobs), 3);
-    }
-
-    #[test]
-    fn jobs_that_run_the_same_tokens_share_a_batch() {
-        let mut jobs = jobs(&[12, 12, 12, 12]);
-        for (index, job) in jobs.iter_mut().enumerate() {
-            job.ids = vec![index as u32 % 2; 12];
+    fn a_journal_cut_at_any_byte_loses_its_last_pass_alone() {
+        let path = scratch("cut");
+        let mut store = ScoreStore::open(&path).expect("journal");
+        for pass in 0..3 {
+            let scores = (0..4).map(|at| (format!("key {pass}.{at}"), score(4 * pass + at))).collect();
+            store.add(scores).expect("added");
         }
-        let (_, ran) = run_all(&jobs, &mut ScoreStore::in_memory(), None);
-        assert_eq!(ran, [vec![0, 2], vec![1, 3]], "two distinct rows of 12 tokens do not fit into 20");
-    }
-
-    #[test]
-    fn a_stopped_run_resumes_with_the_same_batches() {
-        let path = scratch("resume");
-        let jobs = jobs(&[3, 9, 5, 8, 7, 2, 10, 4]);
-        let (uninterrupted, all) = run_all(&jobs, &mut ScoreStore::in_memory(), None);
-        let mut store = ScoreStore::open(&path).expect("journal");
-        let (stopped, before) = run_all(&jobs, &mut store, Some(1));
-        assert!(matches!(stopped, Err(TrustError::Interrupted)));
         drop(store);
-        // A kill in the middle of a line.
-        let mut bytes = std::fs::read(&path).expect("journal");
-        bytes.extend_from_slice(b"{\"scores\":[[\"k0\",{\"logl");
-        std::fs::write(&path, bytes).expect("half a line");
-        let mut store = ScoreStore::open(&path).expect("journal");
-        assert_eq!(store.len(), before.iter().map(Vec::len).sum::<usize>());
-        let (resumed, after) = run_all(&jobs, &mut store, None);
-        assert_eq!(resumed.expect("scores"), uninterrupted.expect("scores"));
-        assert_eq!([before, after].concat(), all);
+        let whole = std::fs::read(&path).expect("journal");
+        let ends: Vec<usize> =
+            whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect();
+        for cut in ends[0]..=whole.len() {
+            std::fs::write(&path, &whole[..cut]).expect("cut");
+            let passes = ends.iter().filter(|end| **end <= cut).count();
+            let mut store = ScoreStore::open(&path).expect("journal");
+            assert_eq!(store.len(), 4 * passes, "cut at {cut} of {}", whole.len());
+            for pass in 0..passes {
+                for at in 0..4 {
+                    assert_eq!(store.get(&format!("key {pass}.{at}")), Some(&score(4 * pass + at)), "to the bit");
+                }
+            }
+            // What was lost is added again: the file is the same as if it had never been cut.
+            for pass in passes..3 {
+                let scores = (0..4).map(|at| (format!("key {pass}.{at}"), score(4 * pass + at))).collect();
+                store.add(scores).expect("added");
+            }
+            drop(store);
+            assert_eq!(std::fs::read(&path).expect("journal"), whole, "cut at {cut}");
+        }
     }
 
     #[test]
-    fn keys_tell_checkpoints_and_splits_apart() {
-        let digest = Digest::of(b"weights");
-        let adapter = Digest::of(b"adapter");
-        let (base, tuned) = (Keys::of(&digest, None), Keys::of(&digest, Some(&adapter)));
-        let key = |keys: &Keys, context: &[u32], continuation: &[u32]| keys.key("score", context, [continuation]);
-        assert_eq!(key(&base, &[1, 2], &[3]), key(&base, &[1, 2], &[3]));
-        assert_ne!(key(&base, &[1, 2], &[3]), key(&tuned, &[1, 2], &[3]));
-        assert_ne!(key(&base, &[1, 2], &[3]), key(&base, &[1], &[2, 3]));
-        assert_ne!(key(&base, &[1, 2], &[3]), base.key("answers", &[1, 2], [&[3u32][..]]));
+    fn a_finished_score_stays() {
+        let mut store = ScoreStore::in_memory();
+        store.add(vec![("k".into(), score(1)), ("k".into(), score(2))]).expect("added");
+        store.add(vec![("k".into(), score(3)), ("l".into(), score(3))]).expect("added");
+        assert_eq!((store.get("k"), store.get("l"), store.len()), (Some(&score(1)), Some(&score(3)), 2));
+    }
+
+    #[test]
+    fn one_writer_at_a_time_and_one_version() {
+        let path = scratch("writers");
+        let store = ScoreStore::open(&path).expect("journal");
+        let error = ScoreStore::open(&path).err().expect("refused").to_string();
+        assert!(error.contains("another") && error.contains("writers.jsonl"), "{error}");
+        drop(store);
+        assert!(ScoreStore::open(&path).expect("journal").is_empty());
+        std::fs::write(&path, b"{\"version\":1,\"scores\":[]}\n").expect("older");
+        let error = ScoreStore::open(&path).err().expect("refused").to_string();
+        assert!(error.contains("line 1") && error.contains("version 1"), "{error}");
+    }
+
+    #[test]
+    fn keys_tell_apart_what_changes_a_number() {
+        let parts = [("model", "m"), ("precision", "F32"), ("device", "cpu"), ("adapter", "")];
+        let keys = |changed: Option<usize>| {
+            let mut parts = parts;
+            if let Some(part) = changed {
+                parts[part].1 = "other";
+            }
+            Keys::of_parts(&parts)
+        };
+        let plain = keys(None).key(&[1, 2], &[3]);
+        assert_eq!(plain, keys(None).key(&[1, 2], &[3]));
+        assert_ne!(plain, keys(None).key(&[1], &[2, 3]), "another split");
+        assert!((0..4).all(|part| keys(Some(part)).key(&[1, 2], &[3]) != plain));
+        assert_eq!(plain.len(), 32);
     }
 }

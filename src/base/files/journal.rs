@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use super::{FileError, create_folder, io, json_line};
 
 /// An append-only file of JSON lines that survives a kill at any byte: a half-written last line is dropped when the
-/// journal is opened again.
+/// journal is opened again. It has one writer at a time: while it is open it is locked, and opening it a second time is
+/// refused.
 pub struct Journal {
     path: PathBuf,
     file: File,
@@ -37,6 +38,7 @@ impl Journal {
             create_folder(parent)?;
         }
         let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(io("open", path))?;
+        lock(&file).map_err(io("open", path))?;
         let mut complete = 0u64;
         let mut reader = BufReader::new(&file);
         let mut line = Vec::new();
@@ -64,6 +66,30 @@ impl Journal {
         let line = json_line(&self.path, row)?;
         self.file.write_all(&line).and_then(|()| self.file.flush()).map_err(io("append to", &self.path))
     }
+}
+
+/// Takes the file for this writer alone, until it is closed or the process ends.
+fn lock(file: &File) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsRawFd;
+        // SAFETY: the descriptor is that of a file that is open.
+        #[allow(unsafe_code)]
+        let taken = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+        if taken != 0 {
+            let error = std::io::Error::last_os_error();
+            return Err(match error.kind() {
+                std::io::ErrorKind::WouldBlock => std::io::Error::new(
+                    std::io::ErrorKind::WouldBlock,
+                    "another run has it open; wait for it, or give another file",
+                ),
+                _ => error,
+            });
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = file;
+    Ok(())
 }
 
 #[cfg(test)]
