@@ -321,6 +321,37 @@ pub fn list(path: &Path) -> Result<Vec<PathBuf>, FileError> {
     Ok(entries)
 }
 
+/// The files below a folder whose names end in an extension, sorted by path; folders that programs keep for themselves
+/// (`__pycache__`, and names that begin with a dot) are left out. Links to folders are not followed.
+pub fn walk(root: &Path, extension: &str) -> Result<Vec<PathBuf>, FileError> {
+    let mut found = Vec::new();
+    let mut open = vec![root.to_path_buf()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).map_err(io("list", &folder))? {
+            let entry = entry.map_err(io("list", &folder))?;
+            let kind = entry.file_type().map_err(io("list", &folder))?;
+            let (path, name) = (entry.path(), entry.file_name());
+            let hidden = name.to_string_lossy().starts_with('.') || name == "__pycache__";
+            match kind.is_dir() {
+                true if !hidden => open.push(path),
+                false if path.extension().is_some_and(|found| found == extension) => found.push(path),
+                _ => {}
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Whether files can be written into a folder, which is made where it is not there: what a long job asks before it
+/// begins.
+pub fn check_writable(folder: &Path) -> Result<(), FileError> {
+    create_folder(folder)?;
+    let probe = folder.join(format!(".counterpath.{}.probe", std::process::id()));
+    File::create(&probe).map_err(io("write into", folder))?;
+    fs::remove_file(&probe).map_err(io("remove", &probe))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

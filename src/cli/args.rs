@@ -13,6 +13,7 @@ use super::circuit_args::Circuit;
 use super::direction_args::Direction;
 use super::loop_args::{Compare, Quickstart, Report, Run};
 use super::stage_args::{Evaluate, Generate, Mediate, Tune};
+use super::task_args::{Ls, Validate};
 use super::text_args::{Complete, Score};
 
 /// Evaluate and repair open language models causally.
@@ -39,8 +40,12 @@ pub enum Verb {
     Run(Run),
     /// Write the items and counterfactual pairs of a scenario
     Generate(Generate),
-    /// Score a checkpoint on eval sets: the five objectives, per item
-    Evaluate(Evaluate),
+    /// Score a checkpoint on eval sets (the five objectives, per item) and on tasks over data sets
+    Evaluate(Box<Evaluate>),
+    /// List tasks, groups, tags, metrics or perturbations
+    Ls(Ls),
+    /// Read tasks, render their first documents and check types, without a model
+    Validate(Validate),
     /// Patch activations: effects site by site for pairs, or the pathway of an eval set
     Mediate(Mediate),
     /// Measure methods on models whose answers are known

@@ -12,6 +12,7 @@ mod needs;
 mod process;
 mod progress;
 mod stage_args;
+mod task_args;
 mod text_args;
 mod verbs;
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::args::ModelArgs;
+use super::task_args::TaskArgs;
 
 /// Items and pairs of a scenario.
 #[derive(Debug, Args)]
@@ -32,9 +33,11 @@ pub struct Evaluate {
     #[command(flatten)]
     pub model: ModelArgs,
     /// Eval sets: shipped names, folders, or JSONL files of declared pairs
-    #[arg(long = "eval-set", value_name = "NAME|FOLDER|JSONL", required = true)]
+    #[arg(long = "eval-set", value_name = "NAME|FOLDER|JSONL", required_unless_present = "tasks")]
     pub eval_sets: Vec<String>,
-    /// The record (JSON)
+    #[command(flatten)]
+    pub tasks: TaskArgs,
+    /// The record (JSON); with --tasks also a folder
     #[arg(long)]
     pub output: PathBuf,
     /// Root of all randomness

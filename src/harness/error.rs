@@ -30,6 +30,16 @@ pub enum HarnessError {
         /// What is wrong with it.
         message: String,
     },
+    /// Python that a task file names and that is not known here.
+    #[error("task {task}: `{function}` of {} is Python, which is not run; write the task without it, or use one whose functions are built in", file.display())]
+    Function {
+        /// The task.
+        task: String,
+        /// The function.
+        function: String,
+        /// The Python file that it stands in.
+        file: PathBuf,
+    },
     /// A row of a data set that cannot be read at all.
     #[error("{}, line {line}: {message}", path.display())]
     Row {

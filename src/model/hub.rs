@@ -74,6 +74,16 @@ pub enum HubError {
         /// What is there.
         found: String,
     },
+    /// The data set has no part of that name, or several and none was named.
+    #[error("{id}: {}; it has {found}", match config { Some(config) => format!("no part is called {config:?}"), None => "no part is named".to_owned() })]
+    NoConfig {
+        /// The repository.
+        id: String,
+        /// The part that was asked for.
+        config: Option<String>,
+        /// The parts that are there.
+        found: String,
+    },
     /// The weight index is no JSON object with a `weight_map`.
     #[error("{id}@{revision}: the index of the weights has no usable weight_map: {message}")]
     Index {
@@ -105,7 +115,20 @@ pub fn fetch(id: &str, _: &str, _: &HubOptions, _: &dyn crate::base::Progress) -
 }
 
 #[cfg(feature = "hub")]
-pub use client::fetch;
+pub use client::{fetch, fetch_dataset};
+
+/// The Parquet files of a data set with the split of each, downloaded or from the cache. The hub keeps every data set in that
+/// form on a branch of its own (`refs/convert/parquet`), whatever its authors uploaded. `config` is the part of the data set;
+/// where there is one part alone it need not be named.
+#[cfg(not(feature = "hub"))]
+pub fn fetch_dataset(
+    id: &str,
+    _: Option<&str>,
+    _: &HubOptions,
+    _: &dyn crate::base::Progress,
+) -> Result<Vec<(String, PathBuf)>, HubError> {
+    Err(HubError::NotBuilt { id: id.to_owned() })
+}
 
 #[cfg(feature = "hub")]
 mod client {
@@ -139,7 +162,7 @@ mod client {
 
     /// The snapshot folder of `id` at `revision`, downloaded or from the cache: config, tokenizer and weights.
     pub fn fetch(id: &str, revision: &str, options: &HubOptions, progress: &dyn Progress) -> Result<PathBuf, HubError> {
-        let target = Target { id, revision, options };
+        let target = Target { id, revision, options, kind: RepoType::Model };
         match options.network {
             Network::Offline => target.cached(),
             Network::Online => target.download(progress),
@@ -150,11 +173,105 @@ mod client {
         id: &'a str,
         revision: &'a str,
         options: &'a HubOptions,
+        kind: RepoType,
+    }
+
+    /// Where the hub keeps data sets as Parquet.
+    const PARQUET: &str = "refs/convert/parquet";
+
+    /// The Parquet files of a data set with the split of each, downloaded or from the cache. The hub keeps every data set in
+    /// that form on a branch of its own (`refs/convert/parquet`), whatever its authors uploaded. `config` is the part of the
+    /// data set; where there is one part alone it need not be named.
+    pub fn fetch_dataset(
+        id: &str,
+        config: Option<&str>,
+        options: &HubOptions,
+        progress: &dyn Progress,
+    ) -> Result<Vec<(String, PathBuf)>, HubError> {
+        let target = Target { id, revision: PARQUET, options, kind: RepoType::Dataset };
+        let (names, fetched) = match options.network {
+            Network::Offline => (target.cached_names()?, None),
+            Network::Online => {
+                let api = target.api()?;
+                let info = api.repo(target.repo(PARQUET)).info();
+                let info = info.map_err(|error| target.failed("the file list", &error))?;
+                let names = info.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
+                (names, Some((api.repo(target.repo(&info.sha)), info.sha)))
+            }
+        };
+        let mut files = Vec::new();
+        for (split, name) in target.parts(&names, config)? {
+            let path = match &fetched {
+                Some((repo, commit)) => target.file(repo, commit, &name, progress)?.join(
+                    name.rsplit('/').next().unwrap_or(&name),
+                ),
+                None => {
+                    let cache = Cache::new(options.cache.clone()).repo(target.repo(PARQUET));
+                    cache.get(&name).ok_or_else(|| target.not_cached(&name))?
+                }
+            };
+            files.push((split, path));
+        }
+        if let Some((_, commit)) = fetched {
+            let named = Cache::new(options.cache.clone()).repo(target.repo(PARQUET));
+            named.create_ref(&commit).map_err(|error| target.failed("the cache entry", &ApiError::IoError(error)))?;
+        }
+        Ok(files)
     }
 
     impl Target<'_> {
         fn repo(&self, revision: &str) -> Repo {
-            Repo::with_revision(self.id.to_owned(), RepoType::Model, revision.to_owned())
+            Repo::with_revision(self.id.to_owned(), self.kind, revision.to_owned())
+        }
+
+        /// The client.
+        fn api(&self) -> Result<hf_hub::api::sync::Api, HubError> {
+            let mut builder = ApiBuilder::from_cache(Cache::new(self.options.cache.clone()))
+                .with_progress(false)
+                .with_retries(3)
+                .with_user_agent("counterpath", env!("CARGO_PKG_VERSION"))
+                .with_endpoint(self.endpoint().to_owned());
+            if self.options.token.is_some() {
+                builder = builder.with_token(self.options.token.clone());
+            }
+            builder.build().map_err(|error| self.failed("the client's set-up", &error))
+        }
+
+        /// The Parquet files of a data set that the cache holds, as `part/split/number.parquet`.
+        fn cached_names(&self) -> Result<BTreeSet<String>, HubError> {
+            let missing = || self.not_cached("the data set");
+            let folder = self.options.cache.join(self.repo(PARQUET).folder_name());
+            let commit = files::read_text(&folder.join("refs").join(PARQUET)).map_err(|_| missing())?;
+            let snapshot = folder.join("snapshots").join(commit.trim());
+            let found = files::walk(&snapshot, "parquet").map_err(|_| missing())?;
+            let name = |path: PathBuf| {
+                let name = path.strip_prefix(&snapshot).ok()?.to_string_lossy().replace('\\', "/");
+                Some(name)
+            };
+            Ok(found.into_iter().filter_map(name).collect())
+        }
+
+        /// Split and name of the files of one part.
+        fn parts(&self, names: &BTreeSet<String>, config: Option<&str>) -> Result<Vec<(String, String)>, HubError> {
+            let split = |name: &String| {
+                let mut parts = name.strip_suffix(".parquet")?.split('/');
+                let (part, split, file) = (parts.next()?, parts.next()?, parts.next()?);
+                let split = split.strip_prefix("partial-").unwrap_or(split);
+                (parts.next().is_none() && !file.is_empty()).then(|| (part.to_owned(), split.to_owned(), name.clone()))
+            };
+            let all: Vec<(String, String, String)> = names.iter().filter_map(split).collect();
+            let known: BTreeSet<&str> = all.iter().map(|(part, ..)| part.as_str()).collect();
+            let wanted = match config {
+                Some(config) => known.get(config).copied(),
+                None if known.len() == 1 => known.first().copied(),
+                None => known.get("default").copied(),
+            };
+            let wanted = wanted.ok_or_else(|| HubError::NoConfig {
+                id: self.id.to_owned(),
+                config: config.map(str::to_owned),
+                found: if known.is_empty() { "none".into() } else { known.iter().copied().collect::<Vec<_>>().join(", ") },
+            })?;
+            Ok(all.iter().filter(|(part, ..)| part == wanted).map(|(_, split, name)| (split.clone(), name.clone())).collect())
         }
 
         fn cached(&self) -> Result<PathBuf, HubError> {
@@ -177,15 +294,7 @@ mod client {
         }
 
         fn download(&self, progress: &dyn Progress) -> Result<PathBuf, HubError> {
-            let mut builder = ApiBuilder::from_cache(Cache::new(self.options.cache.clone()))
-                .with_progress(false)
-                .with_retries(3)
-                .with_user_agent("counterpath", env!("CARGO_PKG_VERSION"))
-                .with_endpoint(self.endpoint().to_owned());
-            if self.options.token.is_some() {
-                builder = builder.with_token(self.options.token.clone());
-            }
-            let api = builder.build().map_err(|error| self.failed("the client's set-up", &error))?;
+            let api = self.api()?;
             let info =
                 api.repo(self.repo(self.revision)).info().map_err(|error| self.failed("the file list", &error))?;
             let found: BTreeSet<String> = info.siblings.into_iter().map(|sibling| sibling.rfilename).collect();

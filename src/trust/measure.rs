@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::error::TrustError;
 use super::metric::{Evidence, METRICS, Metric, Sample};
-use crate::stats::{Bootstrap, Estimate, Item, MetricScore, Statistic, estimate};
+use crate::stats::{Bootstrap, Direction, Estimate, Item, MetricScore, Objective, Statistic, estimate};
 
 /// Computes every metric that the evidence holds something for, in the order of [`METRICS`] and of populations.
 ///
@@ -36,8 +36,40 @@ pub(super) fn check_ids<'a>(what: &str, ids: impl Iterator<Item = &'a str>) -> R
     Ok(())
 }
 
-/// A sample's value with its interval.
+/// How a score is called and read, whichever room its metric stands in.
+#[derive(Debug, Clone, Copy)]
+pub struct Described<'a> {
+    /// The metric's name with its variant.
+    pub id: &'a str,
+    /// The version of its definition.
+    pub version: u32,
+    /// The objective that it speaks of.
+    pub objective: Objective,
+    /// The unit of its value.
+    pub unit: &'a str,
+    /// Which way is better.
+    pub direction: Direction,
+    /// The definition in one sentence.
+    pub definition: &'a str,
+}
+
 fn score(metric: &Metric, sample: Sample, bootstrap: &Bootstrap) -> Result<MetricScore, TrustError> {
+    let described = Described {
+        id: metric.id,
+        version: metric.version,
+        objective: metric.objective,
+        unit: metric.unit,
+        direction: metric.direction,
+        definition: metric.definition,
+    };
+    score_sample(&described, sample, bootstrap)
+}
+
+/// A sample's value with its interval. The draws hang on the metric's name and the population.
+///
+/// # Errors
+/// An item's value or weight is not finite.
+pub fn score_sample(metric: &Described<'_>, sample: Sample, bootstrap: &Bootstrap) -> Result<MetricScore, TrustError> {
     for item in &sample.items {
         if let Some(value) = [Some(item.value), item.weight].into_iter().flatten().find(|value| !value.is_finite()) {
             let item = format!("{} on {}, item {}", metric.id, sample.population, item.id);

@@ -15,12 +15,15 @@ mod estimate;
 mod explain;
 mod identify;
 mod inspect;
+mod ls;
 mod report;
 mod run;
 mod score;
 mod sweep;
 mod table;
+mod tasks;
 mod transport;
+mod validate;
 mod work;
 
 use anyhow::Result;
@@ -60,6 +63,8 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
         Verb::Generate(args) => work::generate(args, format),
         Verb::Benchmark(args) => benchmark::run(args, format, progress),
         Verb::Evaluate(args) => work::evaluate(args, format, progress),
+        Verb::Ls(args) => ls::run(args, format),
+        Verb::Validate(args) => validate::run(args, format, progress),
         Verb::Mediate(args) => work::mediate(args, format, progress),
         Verb::Circuit(args) => circuit::run(args, format, progress),
         Verb::Direction(args) => direction::run(args, format, progress),

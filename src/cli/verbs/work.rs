@@ -67,7 +67,7 @@ fn sizes(discovery: usize) -> Sizes {
     Sizes { discovery, tuning_items: 0, tuning_pairs: 0, texts: EvaluateRecipe::default().texts }
 }
 
-fn record_of(name: &str, loaded: &Loaded, sets: &[Population], seed: u64) -> Result<RunRecord> {
+pub(super) fn record_of(name: &str, loaded: &Loaded, sets: &[Population], seed: u64) -> Result<RunRecord> {
     let mut record = RunRecord::new(name, records::identity(&loaded.source, &loaded.base), records::versions());
     if let Some((folder, adapter)) = &loaded.adapter {
         record.adapter = Some(AdapterIdentity {
@@ -114,28 +114,54 @@ fn remove_all(journals: &[PathBuf]) -> Result<()> {
     journals.iter().try_for_each(|journal| Ok(files::remove(journal)?))
 }
 
+/// The eval sets of `evaluate`.
+pub(super) fn open_evaluated(args: &Evaluate) -> Result<Vec<Population>> {
+    match args.eval_sets.is_empty() {
+        true => Ok(Vec::new()),
+        false => open_sets(&args.eval_sets, sizes(MediateRecipe::default().pairs), args.seed),
+    }
+}
+
 /// Scores a checkpoint and writes its record.
 pub fn evaluate(args: &Evaluate, format: Format, progress: &dyn Progress) -> Result<()> {
-    let recipe = EvaluateRecipe::default();
-    let mediate = MediateRecipe::default();
-    let sets = open_sets(&args.eval_sets, sizes(mediate.pairs), args.seed)?;
+    if !args.tasks.tasks.is_empty() {
+        return super::tasks::evaluate(args, format, progress);
+    }
+    let sets = open_evaluated(args)?;
     let prompts: usize = sets.iter().map(|set| set.items.len() + 2 * set.pairs.len()).sum();
-    let job = needs::scoring(recipe.batch_tokens, prompts * needs::PROMPT_TOKENS);
+    let job = needs::scoring(EvaluateRecipe::default().batch_tokens, prompts * needs::PROMPT_TOKENS);
     if needs::consider(&args.model.model, &args.model.load, (Batch::Fixed, &|_| Ok(job)), format)? == Next::Stop {
         return Ok(());
     }
     let loaded = load(&args.model, progress)?;
     let mut record = record_of("checkpoint", &loaded, &sets, args.seed)?;
+    let journals = score_sets(args, &loaded, &sets, &mut record, &args.output, progress)?;
+    record.save(&args.output)?;
+    remove_all(&journals)?;
+    print_record(&record, &args.output, terminal::scores(&record, WIDTH), format)
+}
+
+/// Adds the scores of eval sets to a record; answers with the journals behind them, which stand beside `output`.
+pub(super) fn score_sets(
+    args: &Evaluate,
+    loaded: &Loaded,
+    sets: &[Population],
+    record: &mut RunRecord,
+    output: &Path,
+    progress: &dyn Progress,
+) -> Result<Vec<PathBuf>> {
+    let recipe = EvaluateRecipe::default();
+    let mediate = MediateRecipe::default();
     let digest = loaded.adapter_digest()?;
     let subject = Subject { model: &loaded.model, adapter: digest.as_ref() };
     let (mut evidence, mut journals) = (Vec::new(), Vec::new());
     if let Some(path) = &args.mediation {
         let pathways = pathways_of(&RunRecord::load(path)?)?;
-        for set in &sets {
+        for set in sets {
             let sites =
                 pathways.get(&set.id).with_context(|| format!("{} has no pathway of {}", path.display(), set.id))?;
             let pairs = MediationPairs::of(set, &loaded.model)?;
-            let journal = sites_journal(&args.output, set);
+            let journal = sites_journal(output, set);
             let again = mediator(&mediate, (args.seed, recipe.batch_tokens), progress)
                 .remeasure(subject, &pairs, sites, &journal)?;
             journals.push(journal);
@@ -145,13 +171,11 @@ pub fn evaluate(args: &Evaluate, format: Format, progress: &dyn Progress) -> Res
             record.checks.extend(again.checks);
         }
     }
-    let scorer = Scorer { sets: &sets, canaries: &[], recipe: &recipe, seed: Seed::new(args.seed), progress };
-    let journal = args.output.with_extension("scores.jsonl");
-    record.scores = scorer.score(subject, evidence, &journal)?.scores;
-    record.save(&args.output)?;
+    let scorer = Scorer { sets, canaries: &[], recipe: &recipe, seed: Seed::new(args.seed), progress };
+    let journal = output.with_extension("scores.jsonl");
+    record.scores.extend(scorer.score(subject, evidence, &journal)?.scores);
     journals.push(journal);
-    remove_all(&journals)?;
-    print_record(&record, &args.output, terminal::scores(&record, WIDTH), format)
+    Ok(journals)
 }
 
 fn print_record(record: &RunRecord, output: &Path, table: String, format: Format) -> Result<()> {

@@ -7,7 +7,7 @@
 
 mod clock;
 mod frame;
-mod python;
+pub(crate) mod python;
 
 use minijinja::{Environment, Error, ErrorKind};
 use regex::Regex;
@@ -90,6 +90,11 @@ impl ChatTemplate {
             Err(_) => source.into(),
         };
         Self { source: source.into_owned(), tokens }
+    }
+
+    /// The template's text.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// The text of a conversation: a list of messages with `role` and `content`.

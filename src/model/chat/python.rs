@@ -5,7 +5,7 @@ use minijinja::{Error, ErrorKind, State, Value};
 use serde_json::Value as Json;
 
 /// How Python prints a value, where that is not how the template engine does.
-pub(super) fn text(value: &Value) -> Option<String> {
+pub(crate) fn text(value: &Value) -> Option<String> {
     match value.kind() {
         ValueKind::Bool | ValueKind::None => Some(repr(value)),
         ValueKind::Seq | ValueKind::Map => Some(repr(value)),
@@ -15,12 +15,12 @@ pub(super) fn text(value: &Value) -> Option<String> {
 }
 
 /// `repr` of plain values.
-fn repr(value: &Value) -> String {
+pub(crate) fn repr(value: &Value) -> String {
     let json = |value: &Value| serde_json::to_value(value).unwrap_or(Json::Null);
     repr_json(&json(value))
 }
 
-fn repr_json(value: &Json) -> String {
+pub(crate) fn repr_json(value: &Json) -> String {
     match value {
         Json::Null => "None".into(),
         Json::Bool(true) => "True".into(),
@@ -46,12 +46,27 @@ fn quoted(text: &str) -> String {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             letter if letter == quote => out.extend(['\\', letter]),
-            letter if letter.is_control() => out.push_str(&format!("\\x{:02x}", letter as u32)),
+            letter if !prints(letter) => out.push_str(&match letter as u32 {
+                code @ ..=0xff => format!("\\x{code:02x}"),
+                code @ ..=0xffff => format!("\\u{code:04x}"),
+                code => format!("\\U{code:08x}"),
+            }),
             letter => out.push(letter),
         }
     }
     out.push(quote);
     out
+}
+
+/// Whether `repr` shows a character as it is: no control or format character, no space but the plain one, nothing of the
+/// private use areas.
+fn prints(letter: char) -> bool {
+    let hidden = letter.is_control()
+        || (letter.is_whitespace() && letter != ' ')
+        || matches!(letter, '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e000}'..='\u{f8ff}' | '\u{e0001}'..='\u{e007f}' | '\u{f0000}'..='\u{10ffff}');
+    !hidden
 }
 
 /// A number as Python writes it: the shortest digits, an exponent of at least two digits with its sign.
@@ -72,17 +87,17 @@ fn number_text(number: &serde_json::Number) -> String {
 }
 
 /// The filter `string`: Python's `str`.
-pub(super) fn string(value: &Value) -> String {
+pub(crate) fn string(value: &Value) -> String {
     text(value).unwrap_or_else(|| value.to_string())
 }
 
 /// The test `iterable`: none is not.
-pub(super) fn is_iterable(value: &Value) -> bool {
+pub(crate) fn is_iterable(value: &Value) -> bool {
     matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Map | ValueKind::Iterable)
 }
 
 /// Methods of strings and dictionaries.
-pub(super) fn method(state: &mut State<'_, '_>, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
+pub(crate) fn method(state: &mut State<'_, '_>, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
     let first = args.first().and_then(Value::as_str);
     if let Some(text) = value.as_str() {
         let answer = match (name, first) {
@@ -123,7 +138,7 @@ fn list<'a>(parts: impl IntoIterator<Item = &'a str>) -> Value {
 }
 
 /// The filter `tojson`: `json.dumps` with the arguments that `transformers` hands on.
-pub(super) fn tojson(value: &Value, indent: Option<Value>, options: Kwargs) -> Result<Value, Error> {
+pub(crate) fn tojson(value: &Value, indent: Option<Value>, options: Kwargs) -> Result<Value, Error> {
     let indent = match options.get::<Option<Value>>("indent")?.or(indent).filter(|indent| !indent.is_none()) {
         None => None,
         Some(indent) => Some(match indent.as_str() {
@@ -153,6 +168,21 @@ pub(super) fn tojson(value: &Value, indent: Option<Value>, options: Kwargs) -> R
     let mut out = String::new();
     style.write(&json, 0, &mut out);
     Ok(Value::from_safe_string(out))
+}
+
+/// `json.dumps(value, indent=indent, ensure_ascii=False)`.
+pub(crate) fn dumps(value: &Json, indent: Option<&str>) -> String {
+    let item = if indent.is_some() { "," } else { ", " };
+    let style = Style {
+        indent: indent.map(str::to_owned),
+        item: item.into(),
+        key: ": ".into(),
+        ascii: false,
+        sorted: false,
+    };
+    let mut out = String::new();
+    style.write(value, 0, &mut out);
+    out
 }
 
 /// How `json.dumps` writes.
