@@ -10,6 +10,7 @@
 
 mod error;
 pub mod metric;
+pub mod perturb;
 pub mod question;
 pub mod task;
 

@@ -1,10 +1,12 @@
 //! CPython's `random.Random`, bit for bit: the Mersenne Twister MT19937 (Matsumoto and Nishimura 1998) seeded by
 //! `init_by_array`, and the parts of `random.py` that evaluation harnesses draw with.
 
+use sha2::{Digest as _, Sha512};
+
 const N: usize = 624;
 const M: usize = 397;
 
-/// `random.Random(seed)` for a non-negative integer seed.
+/// `random.Random(seed)` for a non-negative integer or a string.
 #[derive(Clone)]
 pub struct PythonRandom {
     state: [u32; N],
@@ -14,7 +16,27 @@ pub struct PythonRandom {
 impl PythonRandom {
     /// The generator that `random.Random(seed)` makes.
     pub fn new(seed: u64) -> Self {
-        let (low, high) = (seed as u32, (seed >> 32) as u32);
+        // CPython passes as many 32-bit words as the integer needs, at least one.
+        match (seed as u32, (seed >> 32) as u32) {
+            (low, 0) => Self::keyed(&[low]),
+            (low, high) => Self::keyed(&[low, high]),
+        }
+    }
+
+    /// The generator that `random.Random(text)` makes: the seed is the integer of the text's UTF-8 bytes followed by their
+    /// SHA-512, most significant byte first (`random.py`, version 2 of seeding).
+    pub fn of_text(text: &str) -> Self {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.extend(Sha512::digest(text.as_bytes()));
+        let word = |chunk: &[u8]| chunk.iter().fold(0u32, |word, &byte| word << 8 | u32::from(byte));
+        let mut key: Vec<u32> = bytes.rchunks(4).map(word).collect();
+        while key.len() > 1 && key.last() == Some(&0) {
+            key.pop();
+        }
+        Self::keyed(&key)
+    }
+
+    fn keyed(key: &[u32]) -> Self {
         let mut state = [0u32; N];
         let mut word = 19_650_218u32;
         for (index, slot) in state.iter_mut().enumerate() {
@@ -24,12 +46,7 @@ impl PythonRandom {
             *slot = word;
         }
         let mut twister = Self { state, next: N };
-        // CPython passes as many 32-bit words as the integer needs, at least one.
-        if high == 0 {
-            twister.init_by_array(&[low])
-        } else {
-            twister.init_by_array(&[low, high])
-        }
+        twister.init_by_array(key);
         twister
     }
 
@@ -110,6 +127,19 @@ impl PythonRandom {
         }
     }
 
+    /// `randint(low, high)`, both ends included; `low` where `high` is below it.
+    pub fn randint(&mut self, low: u32, high: u32) -> u32 {
+        if high < low { low } else { low + self.below(high - low + 1) }
+    }
+
+    /// `choice(items)`; `None` where there are none.
+    pub fn choice<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
+        if items.is_empty() {
+            return None;
+        }
+        items.get(self.below(items.len() as u32) as usize)
+    }
+
     /// The index that one draw of `choices` without weights takes: floor(random() · n).
     pub fn choice_index(&mut self, n: usize) -> usize {
         (self.random() * n as f64).floor() as usize
@@ -166,5 +196,27 @@ mod tests {
         assert_eq!(PythonRandom::new(7).sample(12, 12), Some(vec![5, 2, 6, 0, 1, 9, 4, 8, 10, 3, 11, 7]));
         assert_eq!(PythonRandom::new(7).sample(500, 8), Some(vec![165, 485, 77, 202, 333, 24, 37, 420]));
         assert_eq!(PythonRandom::new(7).sample(3, 4), None);
+    }
+
+    #[test]
+    fn strings_seed_as_in_cpython() {
+        // CPython 3.11: r = Random(text); r.random(); [r.randint(1, 3) for _ in range(8)]; r.choice(list(range(7))).
+        let cases: [(&str, f64, [u32; 8], u32); 5] = [
+            ("id0", 0.51172047939132, [2, 3, 2, 2, 3, 1, 3, 2], 0),
+            ("id17", 0.4890228617214101, [3, 2, 3, 3, 3, 3, 3, 1], 3),
+            ("", 0.9602256525641875, [3, 1, 2, 3, 1, 2, 3, 1], 4),
+            ("Ünï-ид", 0.23416594426801318, [1, 1, 2, 3, 2, 1, 1, 2], 1),
+            ("aaaaaaaaaa", 0.6095831378138442, [1, 3, 1, 1, 1, 1, 1, 2], 4),
+        ];
+        for (text, first, draws, chosen) in cases {
+            let mut random = PythonRandom::of_text(text);
+            assert_eq!(random.random(), first, "{text:?}");
+            assert_eq!([0; 8].map(|_| random.randint(1, 3)), draws, "{text:?}");
+            assert_eq!(random.choice(&[0, 1, 2, 3, 4, 5, 6]), Some(&chosen), "{text:?}");
+        }
+        // Leading zero bytes are no words of the integer.
+        assert_eq!(PythonRandom::of_text("\0\0\0\0\0x").random(), 0.23262509104741158);
+        assert_eq!(PythonRandom::of_text("x").choice::<u8>(&[]), None);
+        assert_eq!(PythonRandom::of_text("x").randint(4, 3), 4);
     }
 }

@@ -95,6 +95,9 @@ pub enum Statistic {
         /// The number of bins.
         bins: usize,
     },
+    /// Wasserstein-1 distance between the distribution of `value` and that of `weight`: ∫ |F − G|, for equally many of both the mean
+    /// gap of the sorted lists.
+    Wasserstein,
 }
 
 /// The objective that a metric speaks of.

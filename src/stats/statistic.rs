@@ -87,7 +87,7 @@ impl Statistic {
             Self::Share | Self::WorstGroup => binary.then_some((0.0, 1.0)),
             Self::GroupDifference { .. } => binary.then_some((-1.0, 1.0)),
             Self::Auc { .. } | Self::CalibrationError { .. } => Some((0.0, 1.0)),
-            Self::Mean | Self::MeanAbsolute | Self::Ratio | Self::ExpRatio => None,
+            Self::Mean | Self::MeanAbsolute | Self::Ratio | Self::ExpRatio | Self::Wasserstein => None,
         }
     }
 

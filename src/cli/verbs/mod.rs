@@ -14,6 +14,7 @@ mod discover;
 mod estimate;
 mod identify;
 mod inspect;
+mod perturb;
 mod report;
 mod run;
 mod score;
@@ -61,6 +62,7 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
         Verb::Mediate(args) => work::mediate(args, format, progress),
         Verb::Circuit(args) => circuit::run(args, format, progress),
         Verb::Direction(args) => direction::run(args, format, progress),
+        Verb::Perturb(args) => perturb::run(args, format),
         Verb::Tune(args) => work::tune(args, format, progress),
     }
 }

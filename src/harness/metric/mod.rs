@@ -12,6 +12,9 @@ use crate::base::suggestion;
 use crate::stats::{Direction, Objective};
 use crate::trust::metric::Sample;
 
+/// From answered questions to per-item values.
+pub type Collect = fn(&[Answered], &MetricUse) -> Result<Vec<Sample>, HarnessError>;
+
 /// A metric of answered questions.
 pub struct TaskMetric {
     /// Its name with the variant after `@`, such as `bbq.bias_ambiguous@lm-eval`.
@@ -35,7 +38,7 @@ pub struct TaskMetric {
     /// What is resampled together for its interval.
     pub cluster: &'static str,
     /// Per-item values, one sample a population (the whole task, a category, a subset).
-    pub collect: fn(&[Answered], &MetricUse) -> Result<Vec<Sample>, HarnessError>,
+    pub collect: Collect,
 }
 
 /// A metric as a task asks for it.
@@ -56,6 +59,10 @@ impl MetricUse {
 
 /// All metrics of tasks, in the order in which they are listed: one slice a file.
 pub static TASK_METRICS: &[&[TaskMetric]] = &[choice::METRICS, bias::METRICS, perturbation::METRICS];
+
+pub use perturbation::{
+    SUITE_METRICS, SUITE_TEXT_METRICS, SentimentLexicon, cosine, embedding_similarity, wasserstein,
+};
 
 /// The metric of that name.
 ///
