@@ -8,8 +8,8 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub struct Perturb {
     /// Questions as this verb writes them (JSONL), or a file of behavioural tests with --checklist
-    #[arg(long, value_name = "FILE")]
-    pub data: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "list")]
+    pub data: Option<PathBuf>,
     /// --data holds CheckList cases: {"test","kind","choices","examples"} a line, or [[cases]] in TOML
     #[arg(long)]
     pub checklist: bool,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use counterpath::base::{Digest, Seed, files};
@@ -20,13 +21,14 @@ pub fn run(args: &Perturb, format: Format) -> Result<()> {
         return list(format);
     }
     let output = args.output.as_ref().context("--output is missing: the file that receives the variants")?;
+    let data = args.data.as_ref().context("--data is missing: the file of questions")?;
     let chosen = Chosen::parse(&args.suite)?;
     let lists = args.lists.as_ref().map_or_else(Lists::builtin, |folder| Lists::load(folder))?;
     let mut material = Material::new(lists);
     if let Some(path) = &args.paraphrases {
         material = material.with_paraphrases(path)?;
     }
-    let task = if args.checklist { checklist(&args.data)? } else { questions(args)? };
+    let task = if args.checklist { checklist(data)? } else { questions(data, args.num_fewshot)? };
     let perturbed = Suite::new(chosen, material, Seed::new(args.seed))?.apply(&task)?;
     files::write_jsonl(output, &perturbed.task.questions)?;
     match format {
@@ -45,10 +47,10 @@ pub fn run(args: &Perturb, format: Format) -> Result<()> {
 }
 
 /// A task of questions that stand in a file.
-fn questions(args: &Perturb) -> Result<Task> {
-    let text = files::read_text(&args.data)?;
-    let questions: Vec<Question> = files::read_jsonl(&args.data)?;
-    let name = args.data.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+fn questions(path: &Path, num_fewshot: usize) -> Result<Task> {
+    let text = files::read_text(path)?;
+    let questions: Vec<Question> = files::read_jsonl(path)?;
+    let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let output_type = match questions.first().and_then(|question| question.requests.first()) {
         Some(Request::Generate { .. }) => OutputType::GenerateUntil,
         Some(Request::Rolling { .. }) => OutputType::LoglikelihoodRolling,
@@ -62,7 +64,7 @@ fn questions(args: &Perturb) -> Result<Task> {
         documents: questions.len(),
         questions,
         metrics: vec![],
-        num_fewshot: args.num_fewshot,
+        num_fewshot,
         digest: Digest::of(text.as_bytes()),
         bad_rows: vec![],
         config: Map::new(),

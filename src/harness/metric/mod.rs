@@ -61,7 +61,8 @@ impl MetricUse {
 pub static TASK_METRICS: &[&[TaskMetric]] = &[choice::METRICS, bias::METRICS, perturbation::METRICS];
 
 pub use perturbation::{
-    SUITE_METRICS, SUITE_TEXT_METRICS, SentimentLexicon, cosine, embedding_similarity, wasserstein,
+    Gate, SUITE_METRICS, SUITE_TEXT_METRICS, SentimentLexicon, cosine, embedding_similarity, gate, mean_hidden_states,
+    wasserstein,
 };
 
 /// The metric of that name.

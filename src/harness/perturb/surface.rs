@@ -57,7 +57,9 @@ impl Surface {
             let answers = question.requests.iter().map(|request| parts(request).1);
             let texts =
                 question.choices.iter().map(String::as_str).chain(answers).chain(target_texts(&question.target));
-            texts.for_each(|text| drop(surface.text(Role::Reference, text)));
+            for text in texts {
+                surface.text(Role::Reference, text);
+            }
         }
         let leaves = Leaves::of(question, &surface);
         for text in &leaves.references {

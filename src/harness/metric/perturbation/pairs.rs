@@ -60,8 +60,8 @@ pub fn expectation(name: &str) -> Expectation {
     perturbation(name).map_or(Expectation::Invariant, |perturbation| perturbation.expectation)
 }
 
-/// Every perturbation by itself; where there are several, those of robustness and those of fairness together, and all that expect the answer to stay or
-/// to go with a swap.
+/// Every perturbation by itself; where there are several, all together that expect the answer to stay or to go with a swap, and of these, where that
+/// is not all, those of robustness and those of fairness.
 ///
 /// # Errors
 /// A variant whose original is not among the answers.
@@ -109,9 +109,9 @@ fn grouped<'a>(names: &[&'a str]) -> Vec<(String, Vec<&'a str>)> {
     };
     let of = |suites: &[&str]| held.iter().copied().filter(|name| member(suites, name)).collect::<Vec<_>>();
     let sets = [
+        ("all", held.clone()),
         ("robustness", of(&["robustness", "helm-robustness"])),
         ("fairness", of(&["fairness", "helm-fairness"])),
-        ("all", held.clone()),
     ];
     for (name, members) in sets {
         if members.len() > 1 && !groups.iter().any(|(_, known)| *known == members) {
