@@ -3,7 +3,7 @@
 
 mod columns;
 mod journal;
-
+mod parquet_rows;
 mod rows;
 
 use std::fs::{self, File};
@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use journal::Journal;
+pub use parquet_rows::{ParquetRow, read_parquet};
 pub use rows::{Column, ColumnKind, RowFile};
 
 /// What went wrong with a file, and what to change.

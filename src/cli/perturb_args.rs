@@ -7,7 +7,10 @@ use clap::Args;
 /// Variants of a task's questions.
 #[derive(Debug, Args)]
 pub struct Perturb {
-    /// Questions as this verb writes them (JSONL), or a file of behavioural tests with --checklist
+    /// A built-in task, whose data --data holds
+    #[arg(long, value_name = "TASK", conflicts_with = "checklist")]
+    pub task: Option<String>,
+    /// The task's file or folder; without --task questions as this verb writes them (JSONL), with --checklist behavioural tests
     #[arg(long, value_name = "FILE", required_unless_present = "list")]
     pub data: Option<PathBuf>,
     /// --data holds CheckList cases: {"test","kind","choices","examples"} a line, or [[cases]] in TOML
@@ -17,9 +20,9 @@ pub struct Perturb {
     /// suites are case, punctuation, forms, typos, format, robustness, fairness, meaning, helm-robustness, helm-fairness, all
     #[arg(long, value_name = "LIST", default_value = "robustness")]
     pub suite: String,
-    /// Examples before each question, as the task has them
-    #[arg(long, default_value_t = 0)]
-    pub num_fewshot: usize,
+    /// Examples before each question; of a built-in task its own number where none is given
+    #[arg(long)]
+    pub num_fewshot: Option<usize>,
     /// Originals and variants (JSONL), questions as a run answers them
     #[arg(long, value_name = "JSONL", required_unless_present = "list")]
     pub output: Option<PathBuf>,

@@ -30,6 +30,32 @@ pub enum HarnessError {
         /// What is wrong with it.
         message: String,
     },
+    /// A row of a data set that cannot be read at all.
+    #[error("{}, line {line}: {message}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// More rows that cannot be used than may be left out.
+    #[error(
+        "{}: {found} rows cannot be used, and at most {allowed} may be left out; the first:\n  {}",
+        path.display(),
+        first.join("\n  ")
+    )]
+    BadRows {
+        /// The file.
+        path: PathBuf,
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        allowed: usize,
+        /// The first of them, each with line, field and reason.
+        first: Vec<String>,
+    },
     /// A task that cannot be run as it is written.
     #[error("task {task}: {message}")]
     Task {

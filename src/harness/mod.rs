@@ -8,7 +8,10 @@
 //!
 //! Nothing is dropped in silence: what could not be parsed, was refused or is not a number is counted in columns of its own.
 
+pub mod builtin;
+pub mod data;
 mod error;
+pub mod fewshot;
 pub mod metric;
 pub mod perturb;
 pub mod question;

@@ -164,6 +164,14 @@ impl Question {
     pub fn column(&self, name: &str) -> Option<&str> {
         self.columns.get(name).map(String::as_str)
     }
+
+    /// A right choice that is none of the choices, where there is one.
+    pub fn label_outside(&self) -> Option<usize> {
+        match &self.target {
+            Target::Choices { indexes } => indexes.iter().copied().find(|index| *index >= self.choices.len()),
+            _ => None,
+        }
+    }
 }
 
 /// A question with the model's responses.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::classification::{f1, matthews};
+use super::ordered::{Ordered, OrderedFinish};
 use super::result::{Item, Statistic};
 use super::statistic::Undefined;
 
@@ -22,6 +24,8 @@ pub(crate) enum Form {
         /// The positive group, for messages.
         positive: String,
     },
+    /// Items in the order of their values, for what depends on ranks.
+    Ordered(Ordered),
     /// Both scores of every item in their order, for a distance of distributions.
     Transport(Vec<Step>),
 }
@@ -56,6 +60,10 @@ pub(crate) enum Finish {
     Difference([String; 2]),
     /// Triples (count, confidence, hits), one a bin.
     Calibration,
+    /// (true positives, predicted positives, true ones).
+    F1,
+    /// (agreements, items), then one pair (predicted, true) a class.
+    Matthews,
 }
 
 impl Form {
@@ -84,6 +92,21 @@ impl Form {
             }
             Statistic::Auc { positive } => return Self::ranked(items, positive),
             Statistic::Wasserstein => return Self::transport(items),
+            Statistic::CalibrationErrorByMass { bins } => {
+                return Ordered::compile(items, OrderedFinish::Mass(*bins)).map(Self::Ordered);
+            }
+            Statistic::SelectiveAccuracy { coverage } => {
+                return Ordered::compile(items, OrderedFinish::Selective(*coverage)).map(Self::Ordered);
+            }
+            Statistic::CoverageArea => return Ordered::compile(items, OrderedFinish::Area).map(Self::Ordered),
+            Statistic::Median => return Ordered::compile(items, OrderedFinish::Median).map(Self::Ordered),
+            Statistic::F1 => sums(3, Finish::F1),
+            Statistic::Matthews => {
+                let classes = items.clone().try_fold(0, |most, (item, _)| {
+                    Ok(most.max(class(item, item.value)? + 1).max(class(item, weight(item)?)? + 1))
+                })?;
+                sums(2 + 2 * classes, Finish::Matthews)
+            }
         };
         for (item, cluster) in items {
             match statistic {
@@ -92,6 +115,16 @@ impl Form {
                 Statistic::CalibrationError { bins } => {
                     let bin = bin(item, *bins)?;
                     form.add(cluster, 3 * bin, &[1.0, item.value, weight(item)?]);
+                }
+                Statistic::F1 => {
+                    let (predicted, truth) = (binary(item, item.value)?, binary(item, weight(item)?)?);
+                    form.add(cluster, 0, &[predicted * truth, predicted, truth]);
+                }
+                Statistic::Matthews => {
+                    let (predicted, truth) = (class(item, item.value)?, class(item, weight(item)?)?);
+                    form.add(cluster, 0, &[if predicted == truth { 1.0 } else { 0.0 }, 1.0]);
+                    form.add(cluster, 2 + 2 * predicted, &[1.0]);
+                    form.add(cluster, 3 + 2 * truth, &[1.0]);
                 }
                 _ => form.add(cluster, 0, &[item.value, 1.0]),
             }
@@ -174,6 +207,7 @@ impl Form {
             }
             Self::Ranked { items, positive } => auc(items, positive, weights)?,
             Self::Transport(steps) => transported(steps, weights)?,
+            Self::Ordered(ordered) => ordered.value(weights)?,
         };
         if value.is_finite() { Ok(value) } else { Err(Undefined::Overflow) }
     }
@@ -219,6 +253,8 @@ impl Finish {
                 }
                 if count > 0.0 { Ok(gap / count) } else { Err(Undefined::Empty) }
             }
+            (Self::F1, &[hits, predicted, truths]) => Ok(f1(hits, predicted, truths)),
+            (Self::Matthews, [agreements, items, classes @ ..]) => matthews(*agreements, *items, classes),
             _ => Err(Undefined::Empty),
         }
     }
@@ -288,12 +324,28 @@ fn finite(item: &Item, field: &'static str, found: f64) -> Result<(), Undefined>
     if found.is_finite() { Ok(()) } else { Err(Undefined::NotFinite { id: item.id.clone(), field, found }) }
 }
 
-fn weight(item: &Item) -> Result<f64, Undefined> {
+pub(super) fn weight(item: &Item) -> Result<f64, Undefined> {
     item.weight.ok_or_else(|| Undefined::NoWeight { id: item.id.clone() })
 }
 
 fn group(item: &Item) -> Result<&str, Undefined> {
     item.group.as_deref().ok_or_else(|| Undefined::NoGroup { id: item.id.clone() })
+}
+
+/// A class's number.
+fn class(item: &Item, found: f64) -> Result<usize, Undefined> {
+    match found.fract() == 0.0 && (0.0..1000.0).contains(&found) {
+        true => Ok(found as usize),
+        false => Err(Undefined::Class { id: item.id.clone(), found }),
+    }
+}
+
+/// 0 or 1.
+fn binary(item: &Item, found: f64) -> Result<f64, Undefined> {
+    match found == 0.0 || found == 1.0 {
+        true => Ok(found),
+        false => Err(Undefined::NotBinary { id: item.id.clone(), found }),
+    }
 }
 
 /// The bin of a confidence: (lo, hi], and 0 in the first.

@@ -95,6 +95,29 @@ pub enum Statistic {
         /// The number of bins.
         bins: usize,
     },
+    /// The same over `bins` bins of equal mass: [`super::calibration_error_by_mass`].
+    CalibrationErrorByMass {
+        /// The number of bins.
+        bins: usize,
+    },
+    /// The share of hits (`weight` 1) among the ⌊`coverage` · n⌋ + 1 items of the highest confidence (`value`), as HELM
+    /// counts them. Of equal confidences each is taken with the same chance, so that no order of the items moves the value.
+    SelectiveAccuracy {
+        /// The share of items that is answered, such as 0.1.
+        coverage: f64,
+    },
+    /// The mean over k = 1 … n of the mean `weight` of the k items of the highest `value`: the area under accuracy over
+    /// coverage where `weight` is the hit, the area under selective risk where it is the miss. Equal values count as in
+    /// [`Self::SelectiveAccuracy`].
+    CoverageArea,
+    /// F1 of the positive class: 2 TP / (2 TP + FP + FN), 0 where nothing is or is called positive (scikit-learn's binary
+    /// `f1_score`). `value` is 1 where the positive class is predicted, `weight` where it is true.
+    F1,
+    /// Matthews' correlation of the predicted class (`value`) with the true class (`weight`), classes numbered from 0; 0
+    /// where one of the two never varies (scikit-learn's `matthews_corrcoef`, Gorodkin 2004).
+    Matthews,
+    /// The element at index ⌊n/2⌋ of the sorted `value`s; no average of the middle two (lm-eval's `median`).
+    Median,
     /// Wasserstein-1 distance between the distribution of `value` and that of `weight`: ∫ |F − G|, for equally many of both the mean
     /// gap of the sorted lists.
     Wasserstein,

@@ -60,6 +60,28 @@ pub enum Undefined {
         /// What it holds.
         found: f64,
     },
+    /// A class that is no whole number from 0 below 1000.
+    #[error("item `{id}` has the class {found}; classes are whole numbers from 0 below 1000")]
+    Class {
+        /// The item.
+        id: String,
+        /// What it holds.
+        found: f64,
+    },
+    /// A class other than 0 and 1 where there may be two.
+    #[error("item `{id}` has the class {found}; F1 is defined for the classes 0 and 1")]
+    NotBinary {
+        /// The item.
+        id: String,
+        /// What it holds.
+        found: f64,
+    },
+    /// A coverage outside (0, 1].
+    #[error("the coverage {found} is outside (0, 1]")]
+    Coverage {
+        /// What was given.
+        found: f64,
+    },
     /// A calibration error over no bins.
     #[error("a calibration error needs at least one bin")]
     NoBins,
@@ -80,13 +102,21 @@ impl Statistic {
     }
 
     /// The range that the statistic cannot leave on items like these, where it has one: shares of 0/1 values lie in
-    /// [0, 1], their differences in [−1, 1], an AUC and a calibration error in [0, 1].
+    /// [0, 1], their differences and a correlation in [−1, 1], an AUC, an F1 and a calibration error in [0, 1].
     pub(crate) fn bounds(&self, items: &[Item]) -> Option<(f64, f64)> {
         let binary = items.iter().all(|item| item.value == 0.0 || item.value == 1.0);
         match self {
             Self::Share | Self::WorstGroup => binary.then_some((0.0, 1.0)),
             Self::GroupDifference { .. } => binary.then_some((-1.0, 1.0)),
-            Self::Auc { .. } | Self::CalibrationError { .. } => Some((0.0, 1.0)),
+            Self::Auc { .. } | Self::CalibrationError { .. } | Self::CalibrationErrorByMass { .. } | Self::F1 => {
+                Some((0.0, 1.0))
+            }
+            Self::SelectiveAccuracy { .. } | Self::CoverageArea => {
+                let hits = items.iter().all(|item| matches!(item.weight, Some(0.0 | 1.0)));
+                hits.then_some((0.0, 1.0))
+            }
+            Self::Matthews => Some((-1.0, 1.0)),
+            Self::Median => binary.then_some((0.0, 1.0)),
             Self::Mean | Self::MeanAbsolute | Self::Ratio | Self::ExpRatio | Self::Wasserstein => None,
         }
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use counterpath::base::{Digest, Seed, files};
+use counterpath::harness::builtin::{Source, built_in};
 use counterpath::harness::perturb::{
     CATALOGUE, Change, Chosen, Coverage, Lists, Material, Perturbed, Suite, checklist, difference,
 };
@@ -28,7 +29,11 @@ pub fn run(args: &Perturb, format: Format) -> Result<()> {
     if let Some(path) = &args.paraphrases {
         material = material.with_paraphrases(path)?;
     }
-    let task = if args.checklist { checklist(data)? } else { questions(data, args.num_fewshot)? };
+    let task = match &args.task {
+        Some(name) => built_in(name)?.read(&Source { num_fewshot: args.num_fewshot, ..Source::new(name, data) })?,
+        None if args.checklist => checklist(data)?,
+        None => questions(data, args.num_fewshot.unwrap_or(0))?,
+    };
     let perturbed = Suite::new(chosen, material, Seed::new(args.seed))?.apply(&task)?;
     files::write_jsonl(output, &perturbed.task.questions)?;
     match format {

@@ -4,6 +4,7 @@ mod bias;
 mod choice;
 mod perturbation;
 
+pub use choice::{ALL, add_unconditional, unconditional_context, words};
 use serde_json::{Map, Value};
 
 use super::error::HarnessError;
@@ -58,7 +59,15 @@ impl MetricUse {
 }
 
 /// All metrics of tasks, in the order in which they are listed: one slice a file.
-pub static TASK_METRICS: &[&[TaskMetric]] = &[choice::METRICS, bias::METRICS, perturbation::METRICS];
+pub static TASK_METRICS: &[&[TaskMetric]] = &[
+    choice::ACCURACY,
+    choice::TEXT,
+    choice::LIKELIHOOD,
+    choice::CALIBRATION,
+    choice::OUTCOME,
+    bias::METRICS,
+    perturbation::METRICS,
+];
 
 pub use perturbation::{
     Gate, SUITE_METRICS, SUITE_TEXT_METRICS, SentimentLexicon, cosine, embedding_similarity, gate, mean_hidden_states,

@@ -3,7 +3,7 @@
 use super::catalogue::{Declined, Given, Made};
 use super::listing::{Listing, Style};
 use super::options::bare;
-use super::surface::{Stretch, parts, put};
+use super::surface::{Stretch, conditional, parts, put};
 use crate::harness::question::{Question, Target};
 
 const NO_LABELS: Declined = Declined("its options are not listed with labels");
@@ -59,7 +59,7 @@ pub(super) fn separator(given: &Given<'_>) -> Result<Vec<Made>, Declined> {
 fn laid_out(question: &Question, separator: &str, mut change: impl FnMut(&mut Listing)) -> Result<Question, Declined> {
     let count = Some(question.choices.len()).filter(|&count| count > 0);
     let mut made = question.clone();
-    for request in &mut made.requests {
+    for request in made.requests.iter_mut().take(conditional(question)) {
         let (context, answer) = parts(request);
         let mut listing = Listing::of(context, count).ok_or(NO_LABELS)?;
         let answer = answer.to_owned();
@@ -74,7 +74,8 @@ pub(super) fn instruction_last(given: &Given<'_>) -> Result<Vec<Made>, Declined>
         return Err(Declined("examples stand between its instruction and its input"));
     }
     let mut made = given.question.clone();
-    for (request, (stretches, _)) in made.requests.iter_mut().zip(&given.surface.requests) {
+    let laid = given.surface.requests.iter().take(conditional(given.question));
+    for (request, (stretches, _)) in made.requests.iter_mut().zip(laid) {
         let context =
             instructed_behind(stretches, given).ok_or(Declined("no line of instruction stands before its input"))?;
         let answer = parts(request).1.to_owned();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::catalogue::{Declined, Given, Made};
 use super::listing::Listing;
-use super::surface::{Role, Stretch, parts, put};
+use super::surface::{Role, Stretch, conditional, parts, put};
 use crate::base::seed::shuffle;
 use crate::harness::question::{Question, Target};
 
@@ -27,6 +27,7 @@ fn listed(question: &Question) -> Option<usize> {
     let counts: BTreeSet<Option<usize>> = question
         .requests
         .iter()
+        .take(conditional(question))
         .map(|request| Listing::of(parts(request).0, wanted).map(|listing| listing.options.len()))
         .collect();
     match counts.into_iter().collect::<Vec<_>>().as_slice() {
@@ -67,7 +68,7 @@ fn arranged<T: Clone>(items: &[T], order: &[usize]) -> Vec<T> {
 fn lines(question: &Question, order: &[usize]) -> Result<Made, Declined> {
     let mut made = question.clone();
     let mut labels = Vec::new();
-    for request in &mut made.requests {
+    for request in made.requests.iter_mut().take(conditional(question)) {
         let (context, answer) = parts(request);
         let mut listing = Listing::of(context, Some(order.len())).ok_or(NOT_LISTED)?;
         listing.options = arranged(&listing.options, order);
@@ -125,7 +126,8 @@ fn mentions(given: &Given<'_>, order: &[usize]) -> Result<Made, Declined> {
     };
     let places: Vec<usize> = question.choices.iter().map(place).collect::<Result<_, _>>()?;
     let mut made = question.clone();
-    for (request, (stretches, _)) in made.requests.iter_mut().zip(&given.surface.requests) {
+    let laid = given.surface.requests.iter().take(conditional(question));
+    for (request, (stretches, _)) in made.requests.iter_mut().zip(laid) {
         let slots: Vec<usize> = stretches
             .iter()
             .filter_map(|stretch| match stretch {

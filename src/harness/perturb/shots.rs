@@ -1,7 +1,7 @@
 //! The order of the examples before a question.
 
 use super::catalogue::{Declined, Given, Made};
-use super::surface::{parts, put};
+use super::surface::{conditional, parts, put};
 use crate::base::seed::shuffle;
 
 /// Examples parted by empty lines, as many as the task says, with or without an instruction before them.
@@ -16,7 +16,7 @@ pub(super) fn order(given: &Given<'_>) -> Result<Vec<Made>, Declined> {
         shuffle(&mut rng, &mut order);
     }
     let mut made = given.question.clone();
-    for request in &mut made.requests {
+    for request in made.requests.iter_mut().take(conditional(given.question)) {
         let (context, answer) = parts(request);
         let blocks: Vec<&str> = context.split("\n\n").collect();
         // The question is the last block; an instruction may be the first.

@@ -65,12 +65,18 @@ impl Surface {
         for text in &leaves.references {
             surface.text(Role::Reference, text);
         }
-        for request in &question.requests {
+        let mut spans: Vec<Vec<Span>> =
+            question.requests.iter().map(|request| leaves.inputs_in(parts(request).0)).collect();
+        if spans.iter().all(Vec::is_empty) {
+            let unmarked = |request: &Request| unmarked(parts(request).0, shots).into_iter().collect();
+            spans = question.requests.iter().take(conditional(question)).map(unmarked).collect();
+        }
+        for (number, request) in question.requests.iter().enumerate() {
             let (context, answer) = parts(request);
             let laid = match whole_texts {
                 true => (vec![Stretch::Wording(context.into())], surface.padded(Role::Input, answer)),
                 false => {
-                    let spans = leaves.spans(context, shots);
+                    let spans = leaves.with_references(context, spans.get(number).cloned().unwrap_or_default());
                     (surface.cut(context, &spans), surface.padded(Role::Reference, answer))
                 }
             };
@@ -157,6 +163,11 @@ pub(super) fn parts(request: &Request) -> (&str, &str) {
     }
 }
 
+/// How many requests come first that ask for an answer to the question; those behind them ask for log p(choice) without it.
+pub(super) fn conditional(question: &Question) -> usize {
+    if question.choices.is_empty() { question.requests.len() } else { question.choices.len() }
+}
+
 /// Puts both back.
 pub(super) fn put(request: &mut Request, before: String, answer: String) {
     match request {
@@ -218,8 +229,8 @@ impl Leaves {
         }
     }
 
-    /// Where the document's texts stand, from left to right.
-    fn spans(&self, context: &str, shots: usize) -> Vec<Span> {
+    /// Where the document's input texts stand.
+    fn inputs_in(&self, context: &str) -> Vec<Span> {
         let mut spans: Vec<Span> = Vec::new();
         let long = |text: &&String| text.len() >= 12 || text.split_whitespace().count() > 2;
         for text in self.inputs.iter().filter(long) {
@@ -230,9 +241,11 @@ impl Leaves {
                 spans.extend(last(context, text, Role::Input, 0, &spans));
             }
         }
-        if spans.is_empty() {
-            spans.extend(unmarked(context, shots));
-        }
+        spans
+    }
+
+    /// The same with the references, from left to right.
+    fn with_references(&self, context: &str, mut spans: Vec<Span>) -> Vec<Span> {
         // References are looked for from the input on: before it stand the examples, whose answers may be the same.
         let from = spans.iter().map(|span| span.start).min().unwrap_or(0);
         let mut references: Vec<&String> = self.references.iter().collect();

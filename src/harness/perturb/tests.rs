@@ -198,6 +198,21 @@ fn options_that_are_named_in_the_text_move_too() {
 }
 
 #[test]
+fn requests_without_the_question_keep_their_wording() {
+    let doc = json!({"question": "What colour is grass here?"});
+    let mut asked = question("q", doc, "What colour is grass here?\nA. red\nB. green\nAnswer:", &["red", "green"], 1);
+    for choice in ["red", "green"] {
+        asked.requests.push(Request::Loglikelihood { context: "Answer:".into(), continuation: format!(" {choice}") });
+    }
+    let made = perturbed("upper_case,option_order,format_labels", &task(vec![asked], 0), 3);
+    assert_eq!(made.task.questions.len(), 4);
+    for variant in &made.task.questions[1..] {
+        assert_eq!(parts(&variant.requests[3]).0, "Answer:");
+        assert_eq!(parts(&variant.requests[3]).1, format!(" {}", variant.choices[1]));
+    }
+}
+
+#[test]
 fn examples_trade_places() {
     let context = "Q: one\nA: 1\n\nQ: two\nA: 2\n\nQ: what is three?\nA:";
     let question = question("q", json!({"q": "what is three?"}), context, &["3", "4"], 0);

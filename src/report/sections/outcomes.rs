@@ -303,5 +303,11 @@ fn statistic_in_words(score: &MetricScore) -> String {
         S::Auc { positive } => format!("chance that an item of {} ranks higher", plain(positive)),
         S::Wasserstein => "Wasserstein-1 distance of two sets of scores".to_owned(),
         S::CalibrationError { bins } => format!("{bins} bins of equal width"),
+        S::CalibrationErrorByMass { bins } => format!("{bins} bins of equal mass"),
+        S::SelectiveAccuracy { coverage } => format!("share of hits in the surest {:.0} %", 100.0 * coverage),
+        S::CoverageArea => "mean over all shares of surest items".to_owned(),
+        S::F1 => "F1 of the positive class".to_owned(),
+        S::Matthews => "Matthews' correlation of predicted and true class".to_owned(),
+        S::Median => "median of the items".to_owned(),
     }
 }

@@ -1,5 +1,0 @@
-//! What lm-eval measures of choices, likelihoods and texts.
-
-use super::TaskMetric;
-
-pub(super) const METRICS: &[TaskMetric] = &[];
