@@ -12,6 +12,7 @@ use super::checkpoint_args::{Convert, Inspect};
 use super::circuit_args::Circuit;
 use super::direction_args::Direction;
 use super::loop_args::{Compare, Quickstart, Report, Run};
+use super::perturb_args::Perturb;
 use super::stage_args::{Evaluate, Generate, Mediate, Tune};
 use super::task_args::{Ls, Validate};
 use super::text_args::{Complete, Score};
@@ -56,6 +57,8 @@ pub enum Verb {
     Circuit(Circuit),
     /// Find the subspace in which a variable stands, judge it on other pairs, and erase it
     Direction(Direction),
+    /// Write variants of a task's questions under declared perturbations, and show what changed
+    Perturb(Perturb),
     /// Train one adapter with causal regularizers
     Tune(Tune),
     /// Compare two or more records, paired by item

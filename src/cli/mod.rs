@@ -9,6 +9,7 @@ mod direction_args;
 mod load;
 mod loop_args;
 mod needs;
+mod perturb_args;
 mod process;
 mod progress;
 mod stage_args;

@@ -84,6 +84,14 @@ pub enum HarnessError {
         /// The nearest name.
         hint: Option<String>,
     },
+    /// A perturbation that cannot be done as it is asked for.
+    #[error("perturbation {perturbation}: {message}")]
+    Perturbation {
+        /// The perturbation, or the list that should name one.
+        perturbation: String,
+        /// What is wrong, and what to change.
+        message: String,
+    },
     /// A metric that was asked of answers it cannot read.
     #[error("metric {metric}, question {question}: {message}")]
     Metric {

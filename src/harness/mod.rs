@@ -20,6 +20,7 @@ pub mod output;
 pub mod pattern;
 pub mod prompt;
 pub mod python;
+pub mod perturb;
 pub mod question;
 pub mod run;
 pub mod select;

@@ -122,6 +122,9 @@ pub struct Variant {
     pub perturbation: String,
     /// Whether anything that the model reads differs from the original.
     pub changed: bool,
+    /// Where choices stand in another order: by place, the index that the choice has in the original; else empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub order: Vec<usize>,
 }
 
 /// What one document asks: its requests and what its answer is judged by.
@@ -147,6 +150,13 @@ pub struct Question {
     /// What it was made of, where a perturbation made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<Variant>,
+}
+
+impl Variant {
+    /// The index that a choice of the variant has in the original.
+    pub fn original_choice(&self, index: usize) -> usize {
+        self.order.get(index).copied().unwrap_or(index)
+    }
 }
 
 impl Question {

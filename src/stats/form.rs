@@ -27,6 +27,17 @@ pub(crate) enum Form {
     },
     /// Items in the order of their values, for what depends on ranks.
     Ordered(Ordered),
+    /// Both scores of every item in their order, for a distance of distributions.
+    Transport(Vec<Step>),
+}
+
+/// One score of one of two distributions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Step {
+    score: f64,
+    cluster: usize,
+    /// 1 in the first distribution, −1 in the second.
+    side: f64,
 }
 
 /// One item of a ranking.
@@ -92,6 +103,7 @@ impl Form {
                 let (columns, finish) = composite::compile(statistic, items, clusters)?;
                 return Ok(Self::Sums { columns, finish: Finish::Composite(finish) });
             }
+            Statistic::Wasserstein => return Self::transport(items),
             Statistic::CalibrationErrorByMass { bins } => {
                 return Ordered::compile(items, OrderedFinish::Mass(*bins)).map(Self::Ordered);
             }
@@ -178,6 +190,16 @@ impl Form {
         Ok(Self::Ranked { items: ranked, positive: positive.to_owned() })
     }
 
+    fn transport<'a>(items: impl Iterator<Item = (&'a Item, usize)>) -> Result<Self, Undefined> {
+        let mut steps = Vec::new();
+        for (item, cluster) in items {
+            steps.push(Step { score: item.value, cluster, side: 1.0 });
+            steps.push(Step { score: weight(item)?, cluster, side: -1.0 });
+        }
+        steps.sort_by(|a, b| a.score.total_cmp(&b.score));
+        Ok(Self::Transport(steps))
+    }
+
     fn add(&mut self, cluster: usize, first: usize, values: &[f64]) {
         if let Self::Sums { columns, .. } = self {
             for (column, value) in columns.iter_mut().skip(first).zip(values) {
@@ -196,6 +218,7 @@ impl Form {
                 finish.apply(&totals)?
             }
             Self::Ranked { items, positive } => auc(items, positive, weights)?,
+            Self::Transport(steps) => transported(steps, weights)?,
             Self::Ordered(ordered) => ordered.value(weights)?,
         };
         if value.is_finite() { Ok(value) } else { Err(Undefined::Overflow) }
@@ -279,6 +302,21 @@ fn auc(items: &[Ranked], positive: &str, weights: &[f64]) -> Result<f64, Undefin
     } else {
         Ok(won / (positives * negatives))
     }
+}
+
+/// ∫ |F − G| in one pass: between two neighbouring scores both distribution functions stand still.
+fn transported(steps: &[Step], weights: &[f64]) -> Result<f64, Undefined> {
+    let (mut ahead, mut moved, mut total) = (0.0, 0.0, 0.0);
+    for (at, step) in steps.iter().enumerate() {
+        let weight = weights.get(step.cluster).copied().unwrap_or(0.0);
+        ahead += step.side * weight;
+        total += weight;
+        if let Some(next) = steps.get(at + 1) {
+            moved += f64::abs(ahead) * (next.score - step.score);
+        }
+    }
+    // Every item has a score in both distributions.
+    if total > 0.0 { Ok(2.0 * moved / total) } else { Err(Undefined::Empty) }
 }
 
 /// Σ a_i b_i over eight interleaved partial sums: the same order of additions on every machine, and wide enough for

@@ -136,6 +136,9 @@ pub enum Statistic {
     Matthews,
     /// The element at index ⌊n/2⌋ of the sorted `value`s; no average of the middle two (lm-eval's `median`).
     Median,
+    /// Wasserstein-1 distance between the distribution of `value` and that of `weight`: ∫ |F − G|, for equally many of both the mean
+    /// gap of the sorted lists.
+    Wasserstein,
 }
 
 /// The objective that a metric speaks of.

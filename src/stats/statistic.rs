@@ -1,8 +1,8 @@
 //! From items to one number: the definitions behind [`Statistic`], in a form that resampling can weigh by cluster.
 //!
-//! With w_c ≥ 0 the number of times that cluster c was drawn (1 for the sample as it is), every statistic but AUC is a
+//! With w_c ≥ 0 the number of times that cluster c was drawn (1 for the sample as it is), every statistic but AUC and the Wasserstein distance is a
 //! function of sums Σ_c w_c s_c of per-cluster sufficient statistics s_c, so one evaluation costs O(clusters), not
-//! O(items). AUC sorts its items once and then costs one pass over them.
+//! O(items). These two sort their items once and then cost one pass over them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -138,7 +138,7 @@ impl Statistic {
             }
             Self::Matthews => Some((-1.0, 1.0)),
             Self::Median => binary.then_some((0.0, 1.0)),
-            Self::Mean | Self::MeanAbsolute | Self::Ratio | Self::ExpRatio | Self::Slope => None,
+            Self::Mean | Self::MeanAbsolute | Self::Ratio | Self::ExpRatio | Self::Slope | Self::Wasserstein => None,
         }
     }
 

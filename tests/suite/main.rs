@@ -43,6 +43,7 @@ mod model_errors;
 mod parity;
 mod paths;
 mod peft;
+mod perturb_cli;
 mod planted;
 mod planted_by_hand;
 mod real_models;

@@ -16,6 +16,7 @@ mod explain;
 mod identify;
 mod inspect;
 mod ls;
+mod perturb;
 mod report;
 mod run;
 mod score;
@@ -68,6 +69,7 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
         Verb::Mediate(args) => work::mediate(args, format, progress),
         Verb::Circuit(args) => circuit::run(args, format, progress),
         Verb::Direction(args) => direction::run(args, format, progress),
+        Verb::Perturb(args) => perturb::run(args, format),
         Verb::Tune(args) => work::tune(args, format, progress),
     }
 }

@@ -15,6 +15,9 @@ use crate::base::suggestion;
 use crate::stats::{Direction, Objective};
 use crate::trust::metric::Sample;
 
+/// From answered questions to per-item values.
+pub type Collect = fn(&[Answered], &MetricUse) -> Result<Vec<Sample>, HarnessError>;
+
 /// A metric of answered questions.
 pub struct TaskMetric {
     /// Its name with the variant after `@`, such as `bbq.bias_ambiguous@lm-eval`.
@@ -38,7 +41,7 @@ pub struct TaskMetric {
     /// What is resampled together for its interval.
     pub cluster: &'static str,
     /// Per-item values, one sample a population (the whole task, a category, a subset).
-    pub collect: fn(&[Answered], &MetricUse) -> Result<Vec<Sample>, HarnessError>,
+    pub collect: Collect,
 }
 
 /// A metric as a task asks for it.
@@ -79,6 +82,11 @@ pub static TASK_METRICS: &[&[TaskMetric]] = &[
     bias::GENERATION,
     perturbation::METRICS,
 ];
+
+pub use perturbation::{
+    Gate, SUITE_METRICS, SUITE_TEXT_METRICS, SentimentLexicon, cosine, embedding_similarity, gate, mean_hidden_states,
+    wasserstein,
+};
 
 /// The metric of that name.
 ///

@@ -301,6 +301,7 @@ fn statistic_in_words(score: &MetricScore) -> String {
             format!("mean of {} less mean of {}", plain(minuend), plain(subtrahend))
         }
         S::Auc { positive } => format!("chance that an item of {} ranks higher", plain(positive)),
+        S::Wasserstein => "Wasserstein-1 distance of two sets of scores".to_owned(),
         S::CalibrationError { bins } => format!("{bins} bins of equal width"),
         S::BiasScore(_) => "bias score".into(),
         S::Icat => "of means over terms".into(),

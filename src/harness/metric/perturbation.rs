@@ -1,5 +1,0 @@
-//! What perturbed questions tell.
-
-use super::TaskMetric;
-
-pub(super) const METRICS: &[TaskMetric] = &[];
