@@ -10,8 +10,9 @@ use super::benchmark_args::Benchmark;
 use super::causal_args::{Audit, Discover, Estimate, Identify, Table, Transport};
 use super::checkpoint_args::{Convert, Inspect};
 use super::circuit_args::Circuit;
+use super::compare_args::Compare;
 use super::direction_args::Direction;
-use super::loop_args::{Compare, Quickstart, Report, Run};
+use super::loop_args::{Quickstart, Report, Run};
 use super::stage_args::{Evaluate, Generate, Mediate, Tune};
 use super::text_args::{Complete, Score};
 
@@ -53,7 +54,7 @@ pub enum Verb {
     Direction(Direction),
     /// Train one adapter with causal regularizers
     Tune(Tune),
-    /// Compare two or more records, paired by item
+    /// Compare two or more records or logs of other harnesses, paired by item
     Compare(Compare),
     /// Write the report of a finished run
     Report(Report),

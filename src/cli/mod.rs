@@ -5,6 +5,7 @@ mod benchmark_args;
 mod causal_args;
 mod checkpoint_args;
 mod circuit_args;
+mod compare_args;
 mod direction_args;
 mod load;
 mod loop_args;

@@ -6,6 +6,7 @@
 
 mod circuit;
 mod identity;
+pub mod import;
 mod run;
 mod timings;
 

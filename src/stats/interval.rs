@@ -27,6 +27,11 @@ pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     }
 }
 
+/// The quantile of values sorted upwards at `share`, interpolated between order statistics (type 7); NaN without values.
+pub fn quantile_of(sorted: &[f64], share: f64) -> f64 {
+    quantile(sorted, share)
+}
+
 /// The percentile interval.
 pub(crate) fn percentile(sorted: &[f64], level: f64) -> (f64, f64) {
     let tail = (1.0 - level) / 2.0;

@@ -24,6 +24,7 @@ pub mod result;
 pub mod roc;
 pub mod seeds;
 pub mod statistic;
+pub mod unpaired;
 
 pub use auc::{Delong, DelongDifference, delong};
 pub use binomial::{binomial_at_least, binomial_at_most, clopper_pearson_upper, mcnemar_exact, wilson};
@@ -32,6 +33,7 @@ pub use calibration::calibration_error_by_mass;
 pub use design::{Design, RegressionError};
 pub use errors::{ErrorKind, clustered_mean, pooled, standard_error};
 pub use harness::{HarnessAggregation, harness_bootstrap};
+pub use interval::quantile_of;
 pub use joint::{JointMetric, joint_replicates};
 pub use mediation::{Legs, odds, odds_ratio_effect, share_of_total};
 pub use multiplicity::{benjamini_hochberg, holm};
@@ -47,3 +49,4 @@ pub use result::{
 pub use roc::{FprLimit, Roc, RocPoint};
 pub use seeds::{two_level, two_level_difference};
 pub use statistic::Undefined;
+pub use unpaired::{UnpairedDifference, error_of_interval, normal_interval, unpaired_difference};

@@ -15,6 +15,7 @@ mod estimate;
 mod identify;
 mod inspect;
 mod report;
+mod results;
 mod run;
 mod score;
 mod sweep;
