@@ -48,3 +48,40 @@ pub struct Compare {
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 }
+
+/// Rules for a pipeline.
+#[derive(Debug, Args)]
+pub struct Gate {
+    /// The rules (TOML)
+    #[arg(long, value_name = "TOML")]
+    pub rules: PathBuf,
+    /// The baseline's record or log, then the candidates'; a single one is a candidate held against thresholds alone
+    #[arg(required = true, num_args = 1.., value_name = "RECORD")]
+    pub records: Vec<PathBuf>,
+    #[command(flatten)]
+    pub read: ReadArgs,
+    /// Where items differ between the runs, keep those that all were asked alike instead of refusing
+    #[arg(long)]
+    pub common: bool,
+    /// Also write the checks as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Also write the checks as Markdown
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+}
+
+/// Results for other tools.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// A record or log
+    pub record: PathBuf,
+    #[command(flatten)]
+    pub read: ReadArgs,
+    /// A folder that receives an inspect .json log for each population
+    #[arg(long, value_name = "FOLDER")]
+    pub inspect: Option<PathBuf>,
+    /// A file of per-item values: Parquet where the name ends in .parquet, else JSONL
+    #[arg(long, value_name = "FILE")]
+    pub items: Option<PathBuf>,
+}

@@ -11,6 +11,7 @@
 
 mod align;
 mod common;
+pub mod gate;
 mod markdown;
 mod pareto;
 mod pareto_table;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::pareto_table;
 use super::settings::{CompareSettings, objective_name};
 use super::trade::{Trade, trades};
 use crate::record::RunRecord;
@@ -287,6 +288,21 @@ impl Pareto {
         self.dominance.iter().find(|pair| pair.by == by && pair.over == over).map(|pair| pair.share)
     }
 
+    /// What stands for each objective, a sentence each.
+    pub fn definitions(&self) -> Vec<String> {
+        pareto_table::definitions(self)
+    }
+
+    /// Who dominates whom, with the share of replicates, a sentence each.
+    pub fn dominance_in_words(&self) -> Vec<String> {
+        pareto_table::dominance(self)
+    }
+
+    /// What each gain over the baseline cost, a sentence each.
+    pub fn trades_in_words(&self) -> Vec<String> {
+        pareto_table::trades(self)
+    }
+
     /// The objectives that have no metric, by name.
     pub fn missing_names(&self) -> Vec<&'static str> {
         self.missing.iter().map(|objective| objective_name(*objective)).collect()
@@ -299,3 +315,7 @@ pub fn objective_by_name(name: &str) -> Option<Objective> {
     let named: BTreeMap<&str, Objective> = all.map(|objective| (objective_name(objective), objective)).collect();
     named.get(name).copied()
 }
+
+#[cfg(test)]
+#[path = "pareto_tests.rs"]
+mod tests;

@@ -80,6 +80,11 @@ impl Bca {
     }
 }
 
+/// The standard normal distribution function Φ.
+pub fn normal_cdf(z: f64) -> f64 {
+    normal(z)
+}
+
 /// The standard normal distribution function.
 pub(crate) fn normal(z: f64) -> f64 {
     Normal::standard().cdf(z)

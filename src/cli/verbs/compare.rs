@@ -8,7 +8,7 @@ use counterpath::record::import::{Imported, LogFormat};
 
 use super::super::compare_args::Compare;
 use super::results::{objective, pair, read};
-use super::{Format, print_json};
+use super::{Format, compare_page, print_json};
 
 /// Compares and prints.
 pub fn run(args: &Compare, format: Format) -> Result<()> {
@@ -20,6 +20,9 @@ pub fn run(args: &Compare, format: Format) -> Result<()> {
     let mut comparison = compare(&records, &settings)?;
     comparison.notes = notes(&runs, restricted);
     write(args, &comparison)?;
+    if let Some(html) = &args.html {
+        files::write_atomic(html, compare_page::page(&runs, comparison.clone()).html().as_bytes())?;
+    }
     match format {
         Format::Json => print_json(&comparison),
         Format::Text => {

@@ -6,12 +6,15 @@ mod circuit;
 mod circuit_page;
 mod circuit_text;
 mod compare;
+mod compare_page;
 mod complete;
 mod convert;
 mod direction;
 mod direction_text;
 mod discover;
 mod estimate;
+mod export;
+pub mod gate;
 mod identify;
 mod inspect;
 mod report;
@@ -53,6 +56,8 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
         Verb::Score(args) => score::run(args, format, progress),
         Verb::Complete(args) => complete::run(args, format, progress),
         Verb::Compare(args) => compare::run(args, format),
+        Verb::Export(args) => export::run(args, format),
+        Verb::Gate(args) => gate::run(args, format),
         Verb::Report(args) => report::run(args, format),
         Verb::Quickstart(args) => run::quickstart(args, format, progress),
         Verb::Run(args) => run::run(args, format, progress),
