@@ -51,7 +51,10 @@ pub fn align_items(
         }
         let most = asked.iter().map(|(_, prints)| prints.len()).max().unwrap_or(0);
         if common.len() < most {
-            notes.push(format!("{population}: restricted to the {} of {most} items that all runs asked alike", common.len()));
+            notes.push(format!(
+                "{population}: restricted to the {} of {most} items that all runs asked alike",
+                common.len()
+            ));
             let keep = |of: &str, id: &str| of != population || common.contains(id);
             runs.iter_mut().for_each(|run| run.retain(bootstrap, keep));
         }
@@ -90,7 +93,11 @@ fn mismatch(first: &Prints, second: &Prints) -> Mismatch {
         different: 0,
         example: None,
         missing: [only(first, second), only(second, first)],
-        absent: first.keys().find(|id| !second.contains_key(*id)).or_else(|| second.keys().find(|id| !first.contains_key(*id))).cloned(),
+        absent: first
+            .keys()
+            .find(|id| !second.contains_key(*id))
+            .or_else(|| second.keys().find(|id| !first.contains_key(*id)))
+            .cloned(),
     };
     for (id, print) in first {
         let Some(other) = second.get(id) else { continue };
@@ -118,7 +125,11 @@ impl Mismatch {
     fn told(&self) -> String {
         let mut parts = Vec::new();
         if let Some((id, what)) = &self.example {
-            parts.push(format!("{} items were asked differently (such as `{id}`: {} differs)", self.different, what.field()));
+            parts.push(format!(
+                "{} items were asked differently (such as `{id}`: {} differs)",
+                self.different,
+                what.field()
+            ));
         }
         let [first, second] = self.missing;
         if let Some(id) = &self.absent {

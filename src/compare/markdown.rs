@@ -35,7 +35,8 @@ pub(super) fn render(comparison: &Comparison) -> String {
 
 fn section(candidate: &CandidateComparison, baseline: &str) -> String {
     let mut out = format!("## {} against {}\n\n", escape(&candidate.name), escape(baseline));
-    let headings = ["metric", "population", "baseline", "candidate", "difference", "corrected p", "McNemar p", "verdict"];
+    let headings =
+        ["metric", "population", "baseline", "candidate", "difference", "corrected p", "McNemar p", "verdict"];
     let mut rows: Vec<&MetricComparison> = candidate.rows.iter().collect();
     rows.sort_by_key(|row| row.objective);
     let rows: Vec<Vec<String>> = rows.into_iter().map(cells).collect();
@@ -59,7 +60,8 @@ fn cells(row: &MetricComparison) -> Vec<String> {
 }
 
 pub(super) fn grid(headings: &[String], rows: &[Vec<String>]) -> String {
-    let line = |cells: &[String]| format!("| {} |\n", cells.iter().map(|cell| escape(cell)).collect::<Vec<_>>().join(" | "));
+    let line =
+        |cells: &[String]| format!("| {} |\n", cells.iter().map(|cell| escape(cell)).collect::<Vec<_>>().join(" | "));
     let rule = format!("|{}\n", " --- |".repeat(headings.len()));
     let body: String = rows.iter().map(|row| line(row)).collect();
     format!("{}{rule}{body}\n", line(headings))

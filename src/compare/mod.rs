@@ -11,6 +11,7 @@
 
 mod align;
 mod common;
+mod draws;
 pub mod gate;
 mod markdown;
 mod pareto;

@@ -9,20 +9,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::draws::draw;
 use super::pareto_table;
 use super::settings::{CompareSettings, objective_name};
 use super::trade::{Trade, trades};
 use crate::record::RunRecord;
-use crate::stats::{Direction, Estimate, Interval, JointMetric, MetricScore, Objective, joint_replicates, quantile_of};
+use crate::stats::{Direction, Estimate, MetricScore, Objective};
 
 /// The objectives, in the order of tables.
-const OBJECTIVES: [Objective; 5] = [
-    Objective::Accuracy,
-    Objective::Fairness,
-    Objective::Robustness,
-    Objective::Explainability,
-    Objective::Privacy,
-];
+const OBJECTIVES: [Objective; 5] =
+    [Objective::Accuracy, Objective::Fairness, Objective::Robustness, Objective::Explainability, Objective::Privacy];
 
 /// The metrics that stand for an objective where nobody says otherwise: the first of them that all runs have, else the
 /// first with a better side.
@@ -93,16 +89,6 @@ pub struct Pareto {
     pub replicates: usize,
     /// Coverage of the intervals.
     pub level: f64,
-}
-
-/// Values of all runs and objectives: as they are, and replicate by replicate.
-pub(super) struct Draws {
-    /// By run, then objective.
-    pub(super) values: Vec<Vec<f64>>,
-    /// By replicate, run, objective; only those in which all are defined.
-    pub(super) replicates: Vec<Vec<Vec<f64>>>,
-    /// By objective, items and clusters of a run.
-    pub(super) sizes: Vec<(usize, usize)>,
 }
 
 /// The table; `None` where fewer than two objectives have a metric that all runs share item by item.
@@ -189,7 +175,8 @@ fn standing(records: &[&RunRecord], objective: Objective, settings: &CompareSett
     let scores: Vec<&MetricScore> = baseline.scores.iter().filter(shared).filter(|score| wanted(score)).collect();
     let known = STANDING.iter().find_map(|name| scores.iter().find(|score| score.metric == **name));
     let first = known.or(scores.first())?;
-    let of_metric = || scores.iter().filter(|score| score.metric == first.metric).map(|score| score.population.as_str());
+    let of_metric =
+        || scores.iter().filter(|score| score.metric == first.metric).map(|score| score.population.as_str());
     let plain: Vec<String> = of_metric().filter(|name| name.matches('/').count() < 2).map(str::to_owned).collect();
     let populations = if plain.is_empty() { of_metric().map(str::to_owned).collect() } else { plain };
     Some(ParetoObjective {
@@ -199,87 +186,6 @@ fn standing(records: &[&RunRecord], objective: Objective, settings: &CompareSett
         unit: first.unit.clone(),
         direction: first.direction,
     })
-}
-
-fn draw(records: &[&RunRecord], objectives: &[ParetoObjective], settings: &CompareSettings) -> Option<Draws> {
-    let mut scores: Vec<&MetricScore> = Vec::new();
-    for record in records {
-        for objective in objectives {
-            for population in &objective.populations {
-                scores.push(record.score(&objective.metric, population)?);
-            }
-        }
-    }
-    let stratum = |score: &'_ MetricScore| score.population.split('/').next().map(str::len).unwrap_or(0);
-    let metrics: Vec<JointMetric<'_>> = scores
-        .iter()
-        .map(|score| JointMetric {
-            stratum: score.population.get(..stratum(score)).unwrap_or_default(),
-            statistic: &score.statistic,
-            items: &score.items,
-        })
-        .collect();
-    let mut bootstrap = settings.bootstrap;
-    bootstrap.seed = bootstrap.seed.fork("pareto");
-    let columns = joint_replicates(&metrics, &bootstrap).ok()?;
-    let gather = |of: &dyn Fn(usize) -> Option<f64>| -> Option<Vec<Vec<f64>>> {
-        let mut at = 0;
-        let mut runs = Vec::with_capacity(records.len());
-        for _ in records {
-            let mut run = Vec::with_capacity(objectives.len());
-            for objective in objectives {
-                let count = objective.populations.len();
-                let sum = (at..at + count).map(of).try_fold(0.0, |sum, value| Some(sum + value?))?;
-                run.push(sum / count as f64);
-                at += count;
-            }
-            runs.push(run);
-        }
-        Some(runs)
-    };
-    let values = gather(&|index| scores.get(index).and_then(|score| score.estimate.value))?;
-    let replicates: Vec<Vec<Vec<f64>>> = (0..bootstrap.replicates)
-        .filter_map(|replicate| gather(&|index| columns.get(index)?.get(replicate).copied().flatten()))
-        .collect();
-    let size = |objective: &ParetoObjective| {
-        let of_first = objective.populations.iter().filter_map(|name| records.first()?.score(&objective.metric, name));
-        of_first.fold((0, 0), |(n, clusters), score| (n + score.estimate.n, clusters + score.estimate.clusters))
-    };
-    let sizes = objectives.iter().map(size).collect();
-    (!replicates.is_empty()).then_some(Draws { values, replicates, sizes })
-}
-
-impl Draws {
-    /// The percentile interval of a number of each replicate.
-    pub(super) fn interval(&self, level: f64, of: impl Fn(&[Vec<f64>]) -> Option<f64>) -> Option<Interval> {
-        let mut sorted: Vec<f64> = self.replicates.iter().filter_map(|runs| of(runs)).filter(|x| x.is_finite()).collect();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let tail = (1.0 - level) / 2.0;
-        (sorted.len() * 20 >= self.replicates.len() * 19 && !sorted.is_empty()).then(|| Interval {
-            low: quantile_of(&sorted, tail),
-            high: quantile_of(&sorted, 1.0 - tail),
-            level,
-        })
-    }
-
-    /// A number of each replicate as an estimate; `objective` says on how many items it rests.
-    pub(super) fn estimate(&self, level: f64, objective: usize, of: &dyn Fn(&[Vec<f64>]) -> Option<f64>) -> Estimate {
-        let (n, clusters) = self.sizes.get(objective).copied().unwrap_or((0, 0));
-        let interval = self.interval(level, of);
-        Estimate {
-            value: of(&self.values),
-            undefined: interval.is_none().then(|| "more than 5 % of the replicates are undefined".to_owned()),
-            method: if interval.is_some() { self.method() } else { "none".into() },
-            interval,
-            n,
-            clusters,
-        }
-    }
-
-    /// How its intervals are made.
-    pub(super) fn method(&self) -> String {
-        format!("joint cluster bootstrap (percentile), {} replicates", self.replicates.len())
-    }
 }
 
 impl Pareto {

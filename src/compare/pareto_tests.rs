@@ -81,7 +81,10 @@ fn a_gain_names_what_it_cost_and_the_price() {
     let interval = cost.price.interval.expect("interval");
     assert!(interval.low < price && price < interval.high);
     let said = gain.sentence();
-    assert!(said.starts_with("fairness −0.3") && said.contains(" nats [−0.3") && said.contains(" at accuracy −"), "{said}");
+    assert!(
+        said.starts_with("fairness −0.3") && said.contains(" nats [−0.3") && said.contains(" at accuracy −"),
+        "{said}"
+    );
     assert!(said.contains(" points ["), "{said}");
     let free = of("free");
     assert!(free.len() == 2 && free.iter().all(|trade| trade.costs.is_empty()), "{free:?}");

@@ -7,8 +7,8 @@ use super::align::ScorePair;
 use super::settings::CompareSettings;
 use crate::stats::{
     Direction, Distribution, Equivalence, ErrorKind, Estimate, Interval, MetricScore, Objective, Paired, equivalence,
-    equivalence_level, error_of_interval, mcnemar_exact, minimum_detectable_effect, normal_interval, smallest_sign_flip,
-    standard_error, unpaired_difference,
+    equivalence_level, error_of_interval, mcnemar_exact, minimum_detectable_effect, normal_interval,
+    smallest_sign_flip, standard_error, unpaired_difference,
 };
 
 /// What can be said of a difference.

@@ -6,7 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::pareto::{Draws, ParetoObjective, oriented};
+use super::draws::Draws;
+use super::pareto::{ParetoObjective, oriented};
 use super::settings::objective_name;
 use super::words::{amount, signed};
 use crate::stats::{Estimate, Objective};
@@ -78,7 +79,9 @@ fn told(change: &Change) -> String {
 pub(super) fn trades(names: &[String], objectives: &[ParetoObjective], draws: &Draws, level: f64) -> Vec<Trade> {
     let mut all = Vec::new();
     for (run, name) in names.iter().enumerate().skip(1) {
-        let change = |objective: usize| move |runs: &[Vec<f64>]| Some(runs.get(run)?.get(objective)? - runs.first()?.get(objective)?);
+        let change = |objective: usize| {
+            move |runs: &[Vec<f64>]| Some(runs.get(run)?.get(objective)? - runs.first()?.get(objective)?)
+        };
         let changes: Vec<(f64, bool, Change)> = objectives
             .iter()
             .enumerate()

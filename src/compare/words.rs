@@ -31,9 +31,14 @@ fn in_points(unit: &str) -> bool {
 
 /// A change with its sign, without unit: of shares in points of a hundred.
 pub(super) fn signed(value: f64, unit: &str) -> String {
-    let value = if in_points(unit) { 100.0 * value } else { value };
     let sign = if value > 0.0 { "+" } else { "" };
-    format!("{sign}{}", number(value).replace('-', "−"))
+    let text = match (in_points(unit), (100.0 * value).abs()) {
+        (true, size) if size >= 1.0 => format!("{:.1}", 100.0 * value),
+        (true, size) if size >= 0.1 => format!("{:.2}", 100.0 * value),
+        (true, _) => number(100.0 * value),
+        (false, _) => number(value),
+    };
+    format!("{sign}{}", text.replace('-', "−"))
 }
 
 /// A change with its sign and unit.

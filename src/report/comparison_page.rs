@@ -196,7 +196,8 @@ impl ItemTable {
         };
         let mut id = Cell::code(item.id.as_str());
         let cluster = (item.cluster != item.id).then(|| format!("cluster {}", item.cluster));
-        let detail: Vec<String> = cluster.into_iter().chain((!item.prompt.is_empty()).then(|| shortened(&item.prompt))).collect();
+        let detail: Vec<String> =
+            cluster.into_iter().chain((!item.prompt.is_empty()).then(|| shortened(&item.prompt))).collect();
         if !detail.is_empty() {
             id = id.with(detail.join(" · "));
         }

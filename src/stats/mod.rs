@@ -41,7 +41,9 @@ pub use membership::{exposure, lira, min_k, min_k_plus_plus_token, zlib_bytes};
 pub use multiplicity::{benjamini_hochberg, holm};
 pub use paired::{Paired, PairedDifference, PairingError, paired_difference};
 pub use permutation::{sign_flip, smallest_sign_flip};
-pub use power::{Equivalence, PairedDesign, equivalence, equivalence_level, items_to_decide, minimum_detectable_effect, power_of};
+pub use power::{
+    Equivalence, PairedDesign, equivalence, equivalence_level, items_to_decide, minimum_detectable_effect, power_of,
+};
 pub use python_random::PythonRandom;
 pub use regression::{OlsFit, Robust, logistic, ols, ridge};
 pub use result::{

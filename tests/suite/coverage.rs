@@ -2,12 +2,12 @@
 //! narrower, must fall out of the band. Simulations at fixed seeds.
 
 use counterpath::base::{Seed, seed};
+use counterpath::stats::ErrorKind;
 use counterpath::stats::{
     Bootstrap, Interval, Item, Statistic, benjamini_hochberg, clopper_pearson_upper, clustered_mean, delong, estimate,
     holm, mcnemar_exact, paired_difference, standard_error, two_level, two_level_difference, unpaired_difference,
     wilson,
 };
-use counterpath::stats::ErrorKind;
 
 const SIMULATIONS: usize = 2000;
 

@@ -72,7 +72,8 @@ fn logs_are_compared_in_words_in_markdown_and_as_a_page() {
     let path = |name: &str| folder.join(name).display().to_string();
     let [a, b] = ["lm-eval/A", "lm-eval/B"].map(fixture);
     let (page, told, file) = (path("page.html"), path("told.md"), path("c.json"));
-    let mut arguments = vec!["compare", &a, &b, "--cluster", "doc.question_index", "--html", &page, "--markdown", &told];
+    let mut arguments =
+        vec!["compare", &a, &b, "--cluster", "doc.question_index", "--html", &page, "--markdown", &told];
     arguments.extend(["--output", &file, "--objective", "exact_match=robustness", "--better", "exact_match=higher"]);
     let said = done(&arguments);
     assert!(said.contains("McNemar exact p") && said.contains("all objectives at once"), "{said}");

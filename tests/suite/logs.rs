@@ -49,7 +49,8 @@ fn every_value_is_the_one_that_lm_eval_reports() {
                 let Some((metric, filter)) = key.split_once(',').filter(|(name, _)| !name.ends_with("_stderr")) else {
                     continue;
                 };
-                let name = if filter == "none" { format!("{metric}@lm-eval") } else { format!("{metric},{filter}@lm-eval") };
+                let name =
+                    if filter == "none" { format!("{metric}@lm-eval") } else { format!("{metric},{filter}@lm-eval") };
                 let score = imported.record.score(&name, task).unwrap_or_else(|| panic!("{run}: {name} of {task}"));
                 let (found, wanted) = (score.estimate.value.expect("defined"), value.as_f64().expect("number"));
                 // The probabilities of a Brier score are printed with nine digits.
@@ -111,7 +112,9 @@ fn two_runs_are_paired_by_document_and_clustered_by_a_column() {
         compared(&runs)
     };
     let (by_item, by_story) = (runs(None), runs(Some("doc.question_index")));
-    let row = |of: &'_ counterpath::compare::Comparison| of.candidates[0].row("acc@lm-eval", "story_choices").expect("row").clone();
+    let row = |of: &'_ counterpath::compare::Comparison| {
+        of.candidates[0].row("acc@lm-eval", "story_choices").expect("row").clone()
+    };
     let (item, story) = (row(&by_item), row(&by_story));
     assert_eq!((item.difference.n, item.difference.clusters, story.difference.clusters), (24, 24, 12));
     assert_eq!(item.difference.value, story.difference.value);
@@ -134,10 +137,7 @@ fn other_prompts_are_refused_and_common_ones_kept_on_request() {
     let mut shots = [read(&fixture("lm-eval/A"), None), read(&fixture("lm-eval/few-shot"), None)];
     let error = align_items(&mut shots, OnMismatch::Refuse, &bootstrap).expect_err("other prompts").to_string();
     assert!(error.contains("24 items were asked differently") && error.contains("prompt_hash"), "{error}");
-    assert!(matches!(
-        align_items(&mut shots, OnMismatch::KeepCommon, &bootstrap),
-        Err(CompareError::Prompts { .. })
-    ));
+    assert!(matches!(align_items(&mut shots, OnMismatch::KeepCommon, &bootstrap), Err(CompareError::Prompts { .. })));
     // Two documents with another prompt, one that is not there, one with another target.
     let path = changed("common", CHOICES, |line, text| match line {
         3 | 4 => text.replace("\"prompt_hash\": \"", "\"prompt_hash\": \"0"),
@@ -147,7 +147,10 @@ fn other_prompts_are_refused_and_common_ones_kept_on_request() {
     });
     let both = || [read(&fixture(CHOICES), None), read(&path, None)];
     let error = align_items(&mut both(), OnMismatch::Refuse, &bootstrap).expect_err("differ").to_string();
-    assert!(error.contains("3 items were asked differently") && error.contains("--common compares the 20 items"), "{error}");
+    assert!(
+        error.contains("3 items were asked differently") && error.contains("--common compares the 20 items"),
+        "{error}"
+    );
     let mut kept = both();
     let notes = align_items(&mut kept, OnMismatch::KeepCommon, &bootstrap).expect("20 items");
     assert_eq!(notes, ["story_choices: restricted to the 20 of 24 items that all runs asked alike"]);
@@ -165,7 +168,10 @@ fn results_without_items_are_compared_unpaired_and_say_so() {
     let row = comparison.candidates[0].row("acc@lm-eval", "story_choices").expect("row");
     assert_eq!(row.test, Some(Test::Unpaired));
     let caution = row.caution.as_ref().expect("caution");
-    assert!(caution.starts_with("unpaired: `A` has no items") && caution.contains("samples_story_choices_"), "{caution}");
+    assert!(
+        caution.starts_with("unpaired: `A` has no items") && caution.contains("samples_story_choices_"),
+        "{caution}"
+    );
     let reported = json(&fixture("lm-eval/A/results.json"));
     let error = reported["results"]["story_choices"]["acc_stderr,none"].as_f64().expect("error");
     let other = &runs[1].record.score("acc@lm-eval", "story_choices").expect("score").items;
@@ -173,7 +179,10 @@ fn results_without_items_are_compared_unpaired_and_say_so() {
     assert!((row.standard_error.expect("error") - joint).abs() < 1e-12);
     // lm-eval has no error of a Brier score: nothing can be said.
     let brier = comparison.candidates[0].row("brier_score@lm-eval", "story_choices").expect("row");
-    assert!(brier.difference.value.is_none() && brier.difference.undefined.as_ref().expect("reason").contains("standard error"));
+    assert!(
+        brier.difference.value.is_none()
+            && brier.difference.undefined.as_ref().expect("reason").contains("standard error")
+    );
     assert!(comparison.table().contains(" z"), "unpaired tests are marked");
 }
 
@@ -186,8 +195,16 @@ fn bad_lines_are_named_with_file_line_and_field() {
     assert!(broken.contains("samples_story_choices.jsonl line 5"), "{broken}");
     let missing = refused(&at("missing", 2, &|text| text.replace("\"acc\": ", "\"accuracy\": ")), None);
     assert!(missing.contains("line 2: field `acc` is missing"), "{missing}");
-    let null = refused(&at("null", 6, &|text| text.replace("\"acc\": 1.0", "\"acc\": null").replace("\"acc\": 0.0", "\"acc\": null")), None);
+    let null = refused(
+        &at("null", 6, &|text| text.replace("\"acc\": 1.0", "\"acc\": null").replace("\"acc\": 0.0", "\"acc\": null")),
+        None,
+    );
     assert!(null.contains("line 6: field `acc` is null"), "{null}");
+    let nan = refused(
+        &at("nan", 6, &|text| text.replace("\"acc\": 1.0", "\"acc\": NaN").replace("\"acc\": 0.0", "\"acc\": NaN")),
+        None,
+    );
+    assert!(nan.contains("line 6: field `acc` is null or NaN"), "{nan}");
     let twice = refused(&at("twice", 4, &|text| text.replace("\"doc_id\": 3", "\"doc_id\": 0")), None);
     assert!(twice.contains("line 4") && twice.contains("item `0`") && twice.contains("twice"), "{twice}");
     let cluster = refused(&fixture(CHOICES), Some("doc.story"));
@@ -196,6 +213,30 @@ fn bad_lines_are_named_with_file_line_and_field() {
     assert!(inspect.contains("samples[0].metadata.story"), "{inspect}");
     let unknown = refused(&fixture("../parity"), None);
     assert!(unknown.contains("without record.json and without samples_*.jsonl"), "{unknown}");
+}
+
+#[test]
+fn what_inspect_did_not_score_is_counted_and_left_out() {
+    // As inspect writes a score that is NaN: `NaN`, which is no JSON.
+    let mut seen = 0;
+    let text: String = std::fs::read_to_string(fixture("inspect/a.json"))
+        .expect("log")
+        .lines()
+        .map(|line| {
+            seen += usize::from(line.contains("\"value\": 12.0"));
+            let unscored = line.contains("\"value\": 12.0") && seen == 1;
+            if unscored { line.replace("12.0", "NaN") + "\n" } else { line.to_owned() + "\n" }
+        })
+        .collect();
+    let path = std::env::temp_dir().join(format!("counterpath-logs-{}-unscored.json", std::process::id()));
+    std::fs::write(&path, text).expect("write");
+    let run = read(&path, None);
+    assert_eq!(run.record.score("length@inspect", "stories").expect("score").items.len(), 23);
+    assert!(run.notes.iter().any(|note| note.contains("1 values of `length` are unscored")), "{:?}", run.notes);
+    // Another number of items is refused, not paired by chance.
+    let row = compared(&[read(&fixture("inspect/b.json"), None), run]);
+    let row = row.candidates[0].row("length@inspect", "stories").expect("row").clone();
+    assert!(row.difference.undefined.expect("refused").contains("1 items are only in the"), "says what to do");
 }
 
 #[test]

@@ -53,11 +53,8 @@ fn token_tables(baseline: &Imported, run: &Imported, candidate: &str) -> Vec<Tok
             let Some(other) = run.prints.get(population).and_then(|prints| prints.get(id)) else { continue };
             for (index, (one, two)) in print.tokens.iter().zip(&other.tokens).enumerate() {
                 let same = one.len() == two.len() && one.iter().zip(two).all(|(a, b)| a.0 == b.0);
-                let pairs = one.iter().zip(two).map(|(a, b)| TokenPair {
-                    token: a.0.clone(),
-                    baseline: a.1,
-                    candidate: b.1,
-                });
+                let pairs =
+                    one.iter().zip(two).map(|(a, b)| TokenPair { token: a.0.clone(), baseline: a.1, candidate: b.1 });
                 tables.push(TokenTable {
                     candidate: candidate.to_owned(),
                     population: population.clone(),

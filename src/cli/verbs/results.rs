@@ -47,5 +47,7 @@ pub fn objective(name: &str) -> Result<counterpath::stats::Objective> {
 
 /// The two sides of `NAME=VALUE`.
 pub fn pair<'a>(option: &str, text: &'a str) -> Result<(&'a str, &'a str)> {
-    text.split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty()).with_context(|| format!("{option} {text}: write NAME=VALUE"))
+    text.split_once('=')
+        .filter(|(name, value)| !name.is_empty() && !value.is_empty())
+        .with_context(|| format!("{option} {text}: write NAME=VALUE"))
 }

@@ -171,7 +171,7 @@ pub(super) fn decide(check: &mut GateCheck, rules: &Rules) {
         return;
     };
     let interval = change.interval;
-    let within = match check.adjusted_p {
+    let refuted = match check.adjusted_p {
         Some(p) => p < rules.alpha,
         // Every cluster changed alike, so that there is no error: the interval alone can say it.
         None => interval.is_some_and(|interval| interval.high < -margin),
@@ -180,7 +180,7 @@ pub(super) fn decide(check: &mut GateCheck, rules: &Rules) {
         true => interval.is_some_and(|interval| interval.low > -margin),
         false => value >= 0.0,
     };
-    check.outcome = match (within && value < -margin, safe) {
+    check.outcome = match (refuted && value < -margin, safe) {
         (true, _) => Outcome::Failed,
         (false, true) => Outcome::Passed,
         (false, false) => Outcome::Undecided,
@@ -230,9 +230,11 @@ fn threshold(
 ) -> GateCheck {
     let level = equivalence_level(rules.alpha);
     let interval = match score.items.is_empty() {
-        true => score.estimate.interval.zip(score.estimate.value).map(|(interval, value)| {
-            normal_interval(value, error_of_interval(&interval), level)
-        }),
+        true => score
+            .estimate
+            .interval
+            .zip(score.estimate.value)
+            .map(|(interval, value)| normal_interval(value, error_of_interval(&interval), level)),
         false => estimate(&score.items, &score.statistic, &seeded(rules, score)).interval,
     };
     let value = score.estimate.value.unwrap_or(f64::NAN);
@@ -249,5 +251,9 @@ fn threshold(
     };
     let range = interval.map_or_else(String::new, |i| format!(" [{}, {}]", number(i.low), number(i.high)));
     let wanted = if side == Better::Higher { "at least" } else { "at most" };
-    GateCheck { outcome, message: format!("is {}{range}, asked for {wanted} {}", number(value), number(limit)), ..blank.clone() }
+    GateCheck {
+        outcome,
+        message: format!("is {}{range}, asked for {wanted} {}", number(value), number(limit)),
+        ..blank.clone()
+    }
 }

@@ -36,8 +36,12 @@ fn case(check: &GateCheck) -> String {
     match check.outcome {
         Outcome::Passed => format!("{head}>\n      <system-out>{message}</system-out>\n    </testcase>\n"),
         Outcome::Undecided => format!("{head}>\n      <skipped message=\"{message}\"/>\n    </testcase>\n"),
-        Outcome::Failed => format!("{head}>\n      <failure type=\"regression\" message=\"{message}\"/>\n    </testcase>\n"),
-        Outcome::Missing => format!("{head}>\n      <failure type=\"missing\" message=\"{message}\"/>\n    </testcase>\n"),
+        Outcome::Failed => {
+            format!("{head}>\n      <failure type=\"regression\" message=\"{message}\"/>\n    </testcase>\n")
+        }
+        Outcome::Missing => {
+            format!("{head}>\n      <failure type=\"missing\" message=\"{message}\"/>\n    </testcase>\n")
+        }
     }
 }
 

@@ -212,7 +212,9 @@ fn matches(pattern: &str, text: &str) -> bool {
         }
         Some(wanted) => {
             let mut letters = text.chars();
-            letters.next().is_some_and(|found| (wanted == '?' || wanted == found) && matches(rest.as_str(), letters.as_str()))
+            letters
+                .next()
+                .is_some_and(|found| (wanted == '?' || wanted == found) && matches(rest.as_str(), letters.as_str()))
         }
     }
 }

@@ -27,7 +27,8 @@ pub fn inspect_logs(run: &Imported, folder: &Path) -> Result<Vec<PathBuf>, FileE
     }
     let mut written = Vec::new();
     for (population, scores) in populations {
-        let name: String = population.chars().map(|c| if c.is_alphanumeric() || "-._".contains(c) { c } else { '_' }).collect();
+        let name: String =
+            population.chars().map(|c| if c.is_alphanumeric() || "-._".contains(c) { c } else { '_' }).collect();
         let path = folder.join(format!("{name}.json"));
         files::write_json(&path, &log(run, population, &scores))?;
         written.push(path);

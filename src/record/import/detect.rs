@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{ImportError, LogFormat};
+use super::{ImportError, LogFormat, python_json};
 use crate::base::files;
 
 /// The format of a file.
@@ -18,11 +18,12 @@ pub(super) fn format(path: &Path) -> Result<LogFormat, ImportError> {
     let text = files::read_text(path)?;
     let Some(first) = text.lines().find(|line| !line.trim().is_empty()) else { return Err(unknown("empty")) };
     // One object a line is JSONL; a file of one pretty-printed object has a first line that is no JSON by itself.
-    let line = serde_json::from_str::<Value>(first).ok().filter(|line| line.get("doc_id").is_some());
+    let line =
+        serde_json::from_str::<Value>(&python_json::strict(first)).ok().filter(|line| line.get("doc_id").is_some());
     if line.is_some() || first.trim_start().starts_with("{\"doc_id\"") {
         return Ok(LogFormat::LmEvalSamples);
     }
-    let tree: Value = files::read_json(path)?;
+    let tree = python_json::read(path)?;
     let has = |key: &str| tree.get(key).is_some();
     if has("schema") {
         Ok(LogFormat::Record)

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::fingerprint::Fingerprint;
 use super::inspect_value;
-use super::{Found, ImportError, ImportOptions, Imported, LogFormat, eval_set, record};
+use super::{Found, ImportError, ImportOptions, Imported, LogFormat, eval_set, python_json, record};
 use crate::base::{Digest, files};
 use crate::stats::{Direction, Item, Statistic};
 
@@ -44,7 +44,7 @@ struct Column {
 
 /// Reads a log.
 pub(super) fn read(path: &Path, options: &ImportOptions) -> Result<Imported, ImportError> {
-    let log = Log { path, tree: files::read_json(path)? };
+    let log = Log { path, tree: python_json::read(path)? };
     match log.tree.get("version").and_then(Value::as_u64) {
         Some(VERSION) => {}
         found => return Err(log.wrong("version", format!("is {found:?}; this reads version {VERSION}"))),
@@ -65,9 +65,8 @@ pub(super) fn read(path: &Path, options: &ImportOptions) -> Result<Imported, Imp
         };
         let cluster = match &by {
             None => id.clone(),
-            Some(field) => {
-                named(sample, field).ok_or_else(|| log.wrong(&place(field), "is missing, and clusters are named by it"))?
-            }
+            Some(field) => named(sample, field)
+                .ok_or_else(|| log.wrong(&place(field), "is missing, and clusters are named by it"))?,
         };
         clusters.insert(id.clone(), cluster);
         prints.entry(id.clone()).or_insert_with(|| print(sample));
@@ -167,7 +166,15 @@ fn print(sample: &Value) -> Fingerprint {
     let (input, wanted) = (text("input"), text("target"));
     let choices = sample.get("choices").map(|choices| hashed(&choices.to_string()));
     let role = named(sample, "metadata.role").unwrap_or_default();
-    Fingerprint { prompt: hashed(&input), document: choices, target: hashed(&wanted), input, wanted, role, tokens: Vec::new() }
+    Fingerprint {
+        prompt: hashed(&input),
+        document: choices,
+        target: hashed(&wanted),
+        input,
+        wanted,
+        role,
+        tokens: Vec::new(),
+    }
 }
 
 fn named(sample: &Value, path: &str) -> Option<String> {

@@ -43,8 +43,14 @@ mod tests {
     fn grades_follow_inspect() {
         // inspect_ai 0.3.285, `scorer/_metric.py`, `value_to_float` with its defaults.
         let read = |value: Value| number(&value).map(|found| found.map(|(number, _)| number));
-        assert_eq!([read(json!("C")), read(json!("P")), read(json!("N"))], [Ok(Some(1.0)), Ok(Some(0.5)), Ok(Some(0.0))]);
-        assert_eq!([read(json!("Yes")), read(json!(0.25)), read(json!("3"))], [Ok(Some(1.0)), Ok(Some(0.25)), Ok(Some(3.0))]);
+        assert_eq!(
+            [read(json!("C")), read(json!("P")), read(json!("N"))],
+            [Ok(Some(1.0)), Ok(Some(0.5)), Ok(Some(0.0))]
+        );
+        assert_eq!(
+            [read(json!("Yes")), read(json!(0.25)), read(json!("3"))],
+            [Ok(Some(1.0)), Ok(Some(0.25)), Ok(Some(3.0))]
+        );
         assert_eq!(read(json!(null)), Ok(None));
         assert!(read(json!("perhaps")).is_err() && read(json!([1, 2])).is_err());
     }

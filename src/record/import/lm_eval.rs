@@ -7,14 +7,25 @@ use serde_json::{Map, Value};
 
 use super::fingerprint::Fingerprint;
 use super::lm_eval_value::{self, Kind};
-use super::{Found, ImportError, ImportOptions};
+use super::{Found, ImportError, ImportOptions, python_json};
 use crate::base::{Digest, FileError, files};
 use crate::stats::{Direction, Item};
 
 /// The fields of a line that are no metrics, where a line does not list its metrics.
 const NO_METRICS: [&str; 13] = [
-    "doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc_hash", "prompt_hash",
-    "target_hash", "logprobs", "tokens",
+    "doc_id",
+    "doc",
+    "target",
+    "arguments",
+    "resps",
+    "filtered_resps",
+    "filter",
+    "metrics",
+    "doc_hash",
+    "prompt_hash",
+    "target_hash",
+    "logprobs",
+    "tokens",
 ];
 
 /// The samples of one task.
@@ -88,7 +99,8 @@ impl Line<'_> {
             Some(other) => other.to_string(),
             None => String::new(),
         };
-        let input = text(self.fields.get("arguments").and_then(|all| all.get("gen_args_0")).and_then(|one| one.get("arg_0")));
+        let input =
+            text(self.fields.get("arguments").and_then(|all| all.get("gen_args_0")).and_then(|one| one.get("arg_0")));
         let wanted = text(self.fields.get("target"));
         let hashed = |text: &str| Digest::of(text.as_bytes()).to_string();
         Fingerprint {
@@ -122,7 +134,8 @@ impl Line<'_> {
 
     fn cluster(&self, path: &str) -> Result<Option<String>, ImportError> {
         let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
-        let value = rest.into_iter().flat_map(|rest| rest.split('.')).fold(self.fields.get(first), |at, key| at?.get(key));
+        let value =
+            rest.into_iter().flat_map(|rest| rest.split('.')).fold(self.fields.get(first), |at, key| at?.get(key));
         match value {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(name)) => Ok(Some(name.clone())),
@@ -152,7 +165,9 @@ pub(super) fn read(
             return Err(ImportError::Twice { path: path.to_path_buf(), line: Some(line.number), population, id });
         }
         let cluster = match &by {
-            Some(field) => line.cluster(field)?.ok_or_else(|| line.wrong(field, "is missing, and clusters are named by it"))?,
+            Some(field) => {
+                line.cluster(field)?.ok_or_else(|| line.wrong(field, "is missing, and clusters are named by it"))?
+            }
             None => id.clone(),
         };
         for name in line.metrics()? {
@@ -200,7 +215,7 @@ fn lines(path: &Path) -> Result<Vec<Line<'_>>, ImportError> {
             continue;
         }
         let number = index + 1;
-        let fields = serde_json::from_str(text).map_err(|error| FileError::MalformedLine {
+        let fields = serde_json::from_str(&python_json::strict(text)).map_err(|error| FileError::MalformedLine {
             path: path.to_path_buf(),
             line: number,
             message: error.to_string(),

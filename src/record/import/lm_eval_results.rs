@@ -4,20 +4,23 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{ImportError, ImportOptions, Imported, LogFormat, lm_eval_run::higher_is_better, names, record};
+use super::{
+    ImportError, ImportOptions, Imported, LogFormat, lm_eval_run::higher_is_better, names, python_json, record,
+};
 use crate::base::files;
 use crate::stats::{Estimate, MetricScore, Statistic, normal_interval};
 
 /// Reads the results. What they say of groups is left out: a group's items are those of its tasks.
 pub(super) fn read(path: &Path, options: &ImportOptions) -> Result<Imported, ImportError> {
-    let tree: Value = files::read_json(path)?;
+    let tree = python_json::read(path)?;
     let wrong = |field: &str, what: &str| ImportError::Field {
         path: path.to_path_buf(),
         line: None,
         field: field.to_owned(),
         what: what.to_owned(),
     };
-    let tasks = tree.get("results").and_then(Value::as_object).ok_or_else(|| wrong("results", "is no table of tasks"))?;
+    let tasks =
+        tree.get("results").and_then(Value::as_object).ok_or_else(|| wrong("results", "is no table of tasks"))?;
     let stem = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let text = |key: &str| tree.get(key).and_then(Value::as_str);
     let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
@@ -27,7 +30,11 @@ pub(super) fn read(path: &Path, options: &ImportOptions) -> Result<Imported, Imp
     let mut record = record(&name, text("model_name").unwrap_or(&name), LogFormat::LmEvalResults, &bytes, harness);
     let mut notes = Vec::new();
     for (task, values) in tasks {
-        if tree.get("group_subtasks").and_then(|groups| groups.get(task)).is_some_and(|group| group != &Value::Array(Vec::new())) {
+        if tree
+            .get("group_subtasks")
+            .and_then(|groups| groups.get(task))
+            .is_some_and(|group| group != &Value::Array(Vec::new()))
+        {
             notes.push(format!("{task} is a group and left out: its tasks stand for it"));
             continue;
         }
@@ -39,6 +46,7 @@ pub(super) fn read(path: &Path, options: &ImportOptions) -> Result<Imported, Imp
             };
             let value = match value {
                 Value::Number(_) => value.as_f64(),
+                Value::Null => None,
                 Value::String(text) if text == "N/A" => None,
                 other => return Err(wrong(&format!("results.{task}.{key}"), &format!("is {other}, not a number"))),
             };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{ImportError, ImportOptions, Imported, LogFormat, eval_set, lm_eval, record};
+use super::{ImportError, ImportOptions, Imported, LogFormat, eval_set, lm_eval, python_json, record};
 use crate::base::files;
 use crate::stats::Direction;
 
@@ -25,7 +25,7 @@ pub(super) fn read(folder: &Path, options: &ImportOptions) -> Result<Imported, I
         };
     }
     let results = newest(&entries, "results", ".json").into_values().next_back();
-    let results: Option<Value> = results.map(|path| files::read_json(&path)).transpose()?;
+    let results: Option<Value> = results.map(|path| python_json::read(&path)).transpose()?;
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     assemble(folder, &name(folder), samples, results.as_ref(), options)
 }

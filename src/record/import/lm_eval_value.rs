@@ -62,7 +62,7 @@ pub(super) fn read(metric: &str, value: &Value) -> Result<Option<(Kind, f64, Opt
         ("brier_score", Value::Array(pair)) => brier(pair, value).map(|score| Some((Kind::Number, score, None))),
         (_, Value::Number(_) | Value::Bool(_)) => number(value).map(|value| Some((Kind::Number, value, None))),
         (_, Value::Array(_) | Value::Object(_) | Value::String(_)) => Ok(None),
-        (_, Value::Null) => Err("is null: the item has no value; leave it out of both runs".into()),
+        (_, Value::Null) => Err("is null or NaN: the item has no value; leave it out of both runs".into()),
     }
 }
 

@@ -14,6 +14,7 @@ mod lm_eval_results;
 mod lm_eval_run;
 mod lm_eval_value;
 mod names;
+mod python_json;
 
 pub use fingerprint::{Difference, Fingerprint};
 

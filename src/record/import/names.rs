@@ -25,8 +25,20 @@ const LOWER: [&str; 10] = [
 
 /// Larger is better: shares of right answers, overlaps with a reference.
 const HIGHER: [&str; 14] = [
-    "acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match", "em", "f1", "mcc", "bleu", "chrf", "accuracy",
-    "match", "includes", "pass",
+    "acc",
+    "acc_norm",
+    "acc_bytes",
+    "acc_mutual_info",
+    "exact_match",
+    "em",
+    "f1",
+    "mcc",
+    "bleu",
+    "chrf",
+    "accuracy",
+    "match",
+    "includes",
+    "pass",
 ];
 
 /// Begins of names that speak of something else than right answers. `pct_stereotype` and bias scores have a best value
