@@ -9,10 +9,13 @@
 //! cargo run --release --example bench-jobs -- generate --model FOLDER --tokens 64
 //! cargo run --release --example bench-jobs -- sweep --model FOLDER --golden GOLDEN/patch_sweep/NAME --sites resid
 //! cargo run --release --example bench-jobs -- attribution --model FOLDER --golden GOLDEN/attribution/MODEL
+//! cargo run --release --example bench-jobs -- bootstrap --items 10000 --cluster-size 4 --replicates 100000
 //! ```
 
 #[path = "attribution.rs"]
 mod attribution;
+#[path = "bootstrap.rs"]
+mod bootstrap;
 #[path = "../../src/cli/process.rs"]
 mod process;
 #[path = "random_model.rs"]
@@ -42,7 +45,7 @@ struct Args {
     /// What matrices are kept in: f32, keep, bf16, f16, q8_0, q4_k, …
     #[arg(long, default_value = "f32")]
     base_dtype: String,
-    /// make, forward, score, lora, generate, sweep or attribution
+    /// make, forward, score, lora, generate, sweep, attribution or bootstrap
     job: String,
     /// The model's folder
     #[arg(long)]
@@ -87,6 +90,15 @@ struct Args {
     /// Most tokens of one batch of `score`, `sweep` and `attribution`, where not as the library has it
     #[arg(long)]
     batch_tokens: Option<usize>,
+    /// Items of `bootstrap`
+    #[arg(long, default_value_t = 10_000)]
+    items: usize,
+    /// Items a cluster of `bootstrap`
+    #[arg(long, default_value_t = 4)]
+    cluster_size: usize,
+    /// Replicates of `bootstrap`
+    #[arg(long, default_value_t = 100_000)]
+    replicates: usize,
     #[arg(long, default_value_t = 3)]
     reps: usize,
     #[arg(long, default_value_t = 1)]
@@ -102,6 +114,14 @@ fn work() -> Result<()> {
     let args = Args::parse();
     if args.job == "make" {
         return random_model::write(&args.shape, &args.dtype, args.output.as_deref().context("make needs --output")?);
+    }
+    if args.job == "bootstrap" {
+        let mut line = json!({"job": args.job, "impl": "counterpath", "threads": rayon::current_num_threads()});
+        if let (Some(line), Value::Object(part)) = (line.as_object_mut(), bootstrap::run(&args)?) {
+            line.extend(part);
+        }
+        println!("{line}");
+        return Ok(());
     }
     let folder = args.model.clone().context("--model FOLDER")?;
     let started = Instant::now();

@@ -10,8 +10,9 @@ use super::benchmark_args::Benchmark;
 use super::causal_args::{Audit, Discover, Estimate, Identify, Table, Transport};
 use super::checkpoint_args::{Convert, Inspect};
 use super::circuit_args::Circuit;
+use super::compare_args::{Compare, Export, Gate};
 use super::direction_args::Direction;
-use super::loop_args::{Compare, Quickstart, Report, Run};
+use super::loop_args::{Quickstart, Report, Run};
 use super::perturb_args::Perturb;
 use super::stage_args::{Evaluate, Generate, Mediate, Tune};
 use super::task_args::{Ls, Validate};
@@ -61,8 +62,12 @@ pub enum Verb {
     Perturb(Perturb),
     /// Train one adapter with causal regularizers
     Tune(Tune),
-    /// Compare two or more records, paired by item
+    /// Compare two or more records or logs of other harnesses, paired by item
     Compare(Compare),
+    /// Hold candidates against a baseline by rules, for pipelines: exit code 1 where a rule is broken
+    Gate(Gate),
+    /// Write a record or log as inspect logs, or its items as Parquet or JSONL
+    Export(Export),
     /// Write the report of a finished run
     Report(Report),
     /// Log-likelihoods of continuations, for other programs

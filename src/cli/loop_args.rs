@@ -1,4 +1,4 @@
-//! The arguments of the loop and of what reads its folders: `quickstart`, `run`, `compare`, `report`.
+//! The arguments of the loop and of what reads its folders: `quickstart`, `run`, `report`.
 
 use std::path::PathBuf;
 
@@ -54,23 +54,6 @@ pub struct Run {
     /// Print what the run will need in memory and time, and do nothing
     #[arg(long)]
     pub dry_run: bool,
-}
-
-/// Paired comparison.
-#[derive(Debug, Args)]
-pub struct Compare {
-    /// Two or more records; the first is the reference
-    #[arg(required = true, num_args = 2.., value_name = "RECORD")]
-    pub records: Vec<PathBuf>,
-    /// Family-wise error rate
-    #[arg(long, default_value_t = 0.05)]
-    pub alpha: f64,
-    /// Equivalence margin of a metric, such as accuracy.exact=0.02; repeatable
-    #[arg(long = "margin", value_name = "METRIC=MARGIN")]
-    pub margins: Vec<String>,
-    /// Also write the comparison (JSON)
-    #[arg(long)]
-    pub output: Option<PathBuf>,
 }
 
 /// The report again.

@@ -5,6 +5,7 @@ mod benchmark_args;
 mod causal_args;
 mod checkpoint_args;
 mod circuit_args;
+mod compare_args;
 mod direction_args;
 mod load;
 mod loop_args;
@@ -21,8 +22,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Reads the arguments, does the work, prints one line a cause on failure. Exit codes: 0 done, 2 bad input or failed
-/// work, 130 interrupted.
+/// Reads the arguments, does the work, prints one line a cause on failure. Exit codes: 0 done, 1 a closed gate, 2 bad
+/// input or failed work, 130 interrupted.
 pub fn run() -> ExitCode {
     process::prepare();
     let cli = args::Cli::parse();
@@ -36,7 +37,8 @@ pub fn run() -> ExitCode {
         Err(error) => {
             eprintln!("{}", told(&error));
             let interrupted = counterpath::base::Progress::cancelled(&terminal);
-            ExitCode::from(if interrupted { 130 } else { 2 })
+            let closed = error.is::<verbs::gate::Closed>();
+            ExitCode::from(if interrupted { 130 } else { 2 - u8::from(closed) })
         }
     }
 }

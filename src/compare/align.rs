@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::CompareError;
 use crate::record::RunRecord;
-use crate::stats::MetricScore;
+use crate::stats::{MetricScore, Statistic};
 
 /// A metric on a population, in both records.
 pub(super) struct ScorePair<'a> {
@@ -80,6 +80,16 @@ fn index(record: &RunRecord) -> Result<BTreeMap<(&str, &str), &MetricScore>, Com
     Ok(index)
 }
 
+/// A share is a mean of values that happen to be 0 or 1, and a value without items has no statistic to differ in.
+fn same_statistic(first: &MetricScore, second: &MetricScore) -> bool {
+    let mean = |statistic: &Statistic| matches!(statistic, Statistic::Mean | Statistic::Share);
+    let both = [&first.statistic, &second.statistic];
+    first.statistic == second.statistic
+        || both.into_iter().all(mean)
+        || first.items.is_empty()
+        || second.items.is_empty()
+}
+
 fn same_definition(first: &MetricScore, second: &MetricScore, [one, other]: [&str; 2]) -> Result<(), CompareError> {
     let what = if first.version != second.version {
         format!("version {} and version {}", first.version, second.version)
@@ -87,7 +97,7 @@ fn same_definition(first: &MetricScore, second: &MetricScore, [one, other]: [&st
         format!("unit `{}` and unit `{}`", first.unit, second.unit)
     } else if first.direction != second.direction {
         format!("direction {:?} and direction {:?}", first.direction, second.direction)
-    } else if first.statistic != second.statistic {
+    } else if !same_statistic(first, second) {
         format!("statistic {:?} and statistic {:?}", first.statistic, second.statistic)
     } else {
         return Ok(());

@@ -10,12 +10,23 @@
 //! numbers of clusters and tests alone, never at the data, and each row says which test it had.
 
 mod align;
+mod common;
+mod draws;
+pub mod gate;
+mod markdown;
+mod pareto;
+mod pareto_table;
 mod row;
 mod settings;
 mod table;
+mod trade;
+mod words;
 
+pub use common::{OnMismatch, align_items};
+pub use pareto::{Dominance, Pareto, ParetoObjective, ParetoRun, objective_by_name};
 pub use row::{Flips, MetricComparison, Test, Verdict};
 pub use settings::{CompareSettings, Margins};
+pub use trade::{Change, Cost, Trade};
 
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +84,22 @@ pub enum CompareError {
         /// The population.
         population: String,
     },
+    /// Two logs asked different things under the same name.
+    #[error(
+        "{population} is not the same in `{first}` and `{second}`: {what}; score both on the same prompts ({hint})"
+    )]
+    Prompts {
+        /// The task.
+        population: String,
+        /// The first run's name.
+        first: String,
+        /// The other run's name.
+        second: String,
+        /// What differs, with numbers and an example.
+        what: String,
+        /// What could be compared nevertheless.
+        hint: String,
+    },
     /// No metric and population is in both.
     #[error("`{first}` and `{second}` have no metric of the same population in common; nothing can be compared")]
     NothingInCommon {
@@ -102,6 +129,12 @@ pub struct Comparison {
     pub replicates: usize,
     /// Random patterns a permutation test, where not all patterns were enumerated.
     pub permutations: usize,
+    /// All objectives at once; `None` where fewer than two have a metric that all runs share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pareto: Option<Pareto>,
+    /// What was left out or restricted before comparing, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// One candidate against the baseline.
@@ -126,6 +159,11 @@ impl Comparison {
     /// The table that a terminal shows.
     pub fn table(&self) -> String {
         table::render(self)
+    }
+
+    /// The same as Markdown.
+    pub fn markdown(&self) -> String {
+        markdown::render(self)
     }
 }
 
@@ -160,6 +198,8 @@ pub fn compare(records: &[&RunRecord], settings: &CompareSettings) -> Result<Com
         compared.push(CandidateComparison { name, rows, unmatched: found.unmatched });
     }
     let family = correct(&mut compared, settings.alpha);
+    let mut names = vec![baseline.name.clone()];
+    names.extend(compared.iter().map(|candidate| candidate.name.clone()));
     Ok(Comparison {
         baseline: baseline.name.clone(),
         candidates: compared,
@@ -169,6 +209,8 @@ pub fn compare(records: &[&RunRecord], settings: &CompareSettings) -> Result<Com
         level: settings.bootstrap.level,
         replicates: settings.bootstrap.replicates,
         permutations,
+        pareto: pareto::pareto(records, &names, settings),
+        notes: Vec::new(),
     })
 }
 

@@ -6,8 +6,9 @@ use super::Tests;
 use super::align::ScorePair;
 use super::settings::CompareSettings;
 use crate::stats::{
-    Direction, Distribution, Equivalence, Estimate, Interval, MetricScore, Objective, Paired, equivalence,
-    equivalence_level, minimum_detectable_effect, smallest_sign_flip,
+    Direction, Distribution, Equivalence, ErrorKind, Estimate, Interval, MetricScore, Objective, Paired, equivalence,
+    equivalence_level, error_of_interval, mcnemar_exact, minimum_detectable_effect, normal_interval,
+    smallest_sign_flip, standard_error, unpaired_difference,
 };
 
 /// What can be said of a difference.
@@ -47,6 +48,8 @@ pub enum Test {
     Permutation,
     /// Student's t on the delete-one-cluster error of the difference, clusters − 1 degrees of freedom.
     ClusterT,
+    /// Normal, on two standard errors that are taken as independent: one of the runs has no items.
+    Unpaired,
 }
 
 /// Items whose 0/1 value changed.
@@ -105,6 +108,10 @@ pub struct MetricComparison {
     pub verdict: Verdict,
     /// Items whose value flipped, where values are 0 or 1.
     pub flips: Option<Flips>,
+    /// McNemar's exact two-sided p-value, where values are 0 or 1. It takes items as independent: where they cluster, and
+    /// for the verdict, `p_value` counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcnemar: Option<f64>,
     /// What limits this row, where something does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caution: Option<String>,
@@ -134,11 +141,13 @@ pub(super) fn compare_pair(pair: &ScorePair<'_>, settings: &CompareSettings, tes
         minimum_detectable: None,
         verdict: Verdict::Undecided,
         flips: None,
+        mcnemar: None,
         caution: None,
     };
-    match undefined(pair) {
-        Some(reason) => row.difference.undefined = Some(reason),
-        None => row.measure(baseline, candidate, settings, tests),
+    match (undefined(pair), baseline.items.is_empty() || candidate.items.is_empty()) {
+        (Some(reason), _) => row.difference.undefined = Some(reason),
+        (None, true) => row.measure_unpaired(pair, settings),
+        (None, false) => row.measure(baseline, candidate, settings, tests),
     }
     row
 }
@@ -177,8 +186,48 @@ impl MetricComparison {
         self.minimum_detectable = (self.standard_error)
             .filter(|error| *error > 0.0)
             .map(|error| minimum_detectable_effect(error, settings.alpha, settings.power));
-        self.equivalence_interval =
-            distribution.interval(equivalence_level(settings.alpha)).ok().map(|(interval, _)| interval);
+        self.hold(distribution.interval(equivalence_level(settings.alpha)).ok().map(|(interval, _)| interval));
+        self.flips = flips(&paired);
+        self.mcnemar =
+            self.flips.as_ref().map(|flips| mcnemar_exact(flips.gained.len() as u64, flips.lost.len() as u64));
+    }
+
+    /// Two values of which at least one has no items: their errors are taken as independent.
+    fn measure_unpaired(&mut self, pair: &ScorePair<'_>, settings: &CompareSettings) {
+        let part = |score: &MetricScore| {
+            let error = match score.items.is_empty() {
+                true => score.estimate.interval.map(|interval| error_of_interval(&interval)),
+                false => standard_error(&score.items, ErrorKind::Clustered),
+            };
+            Some((score.estimate.value?, error?, score.estimate.n))
+        };
+        let without = |score: &MetricScore, name: &str| score.items.is_empty().then(|| format!("`{name}`"));
+        let scores = [pair.baseline, pair.candidate].into_iter().zip(pair.names);
+        let names: Vec<String> = scores.filter_map(|(score, name)| without(score, name)).collect();
+        let names = names.join(" and ");
+        let missing = format!(
+            "unpaired: {names} has no items of this metric; give samples_{}_….jsonl of that run (lm-eval: \
+             --log_samples) to pair them",
+            self.population
+        );
+        let Some((candidate, baseline)) = part(pair.candidate).zip(part(pair.baseline)) else {
+            self.difference.undefined = Some(format!("one run has neither items nor a standard error; {missing}"));
+            return;
+        };
+        let found = unpaired_difference(candidate, baseline, settings.bootstrap.level);
+        let (value, error) = (candidate.0 - baseline.0, found.standard_error);
+        self.difference = found.difference;
+        self.standard_error = Some(error);
+        self.caution = Some(missing);
+        (self.p_value, self.test) = (found.p_value, found.p_value.map(|_| Test::Unpaired));
+        self.minimum_detectable =
+            (error > 0.0).then(|| minimum_detectable_effect(error, settings.alpha, settings.power));
+        self.hold(Some(normal_interval(value, error, equivalence_level(settings.alpha))).filter(|_| error > 0.0));
+    }
+
+    /// Holds the interval of level 1 − 2α against the margin.
+    fn hold(&mut self, interval: Option<Interval>) {
+        self.equivalence_interval = interval;
         if let Some((interval, margin)) = self.equivalence_interval.zip(self.margin) {
             self.equivalence = Some(equivalence(&interval, margin));
             self.no_harm = match self.direction {
@@ -187,7 +236,6 @@ impl MetricComparison {
                 Direction::Descriptive => None,
             };
         }
-        self.flips = flips(&paired);
     }
 
     /// The p-value, by permutation where that can resolve the family, else by t.

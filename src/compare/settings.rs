@@ -59,6 +59,9 @@ pub struct CompareSettings {
     /// The metrics (with or without variant) whose tests form the Holm family; `None` for every metric that has a
     /// better side. The others are exploratory: corrected by Benjamini and Hochberg among themselves.
     pub headline: Option<Vec<String>>,
+    /// The metric (with or without variant) that stands for an objective in the Pareto table; where none is named the
+    /// usual one of those that all runs have.
+    pub pareto: BTreeMap<Objective, String>,
     /// Replicates, level and seed of the differences' intervals.
     pub bootstrap: Bootstrap,
 }
@@ -71,6 +74,7 @@ impl CompareSettings {
             power: 0.8,
             margins: Margins::default(),
             headline: None,
+            pareto: BTreeMap::new(),
             bootstrap: Bootstrap { replicates: 2000, level: 0.95, seed: seed.fork("compare") },
         }
     }

@@ -1,7 +1,8 @@
 //! The comparison as a terminal shows it.
 
 use super::settings::objective_name;
-use super::{CandidateComparison, Comparison, MetricComparison, Test, Verdict};
+use super::words::{number, p_text};
+use super::{CandidateComparison, Comparison, MetricComparison, Pareto, Test, Verdict, pareto_table};
 use crate::stats::{Direction, Equivalence, Estimate};
 
 const HEADER: [&str; 8] =
@@ -18,10 +19,14 @@ pub(super) fn render(comparison: &Comparison) -> String {
         }
         out.push('\n');
     }
+    if let Some(found) = &comparison.pareto {
+        out.push_str(&pareto(found));
+    }
+    out.extend(comparison.notes.iter().map(|note| format!("! {note}\n")));
     out.push_str(&format!(
         "Differences are candidate − baseline over the same items, {:.0} % intervals from {} cluster-bootstrap \
          replicates.\np-values: whole clusters trade places (t: Student's t on clusters, where clusters are too few for \
-         the family), Holm-corrected over {} headline tests at α = {};\n~ marks exploratory metrics, corrected by \
+         the family; z: unpaired, one run has no items), Holm-corrected over {} headline tests at α = {};\n~ marks exploratory metrics, corrected by \
          Benjamini–Hochberg among themselves.\nEquivalent: the {:.0} % interval lies inside the margin. Undecided is no \
          \"no harm\": `detectable` is the smallest difference that these\nitems would have shown with {:.0} % power.\n",
         100.0 * comparison.level,
@@ -40,8 +45,7 @@ fn grid(candidate: &CandidateComparison) -> String {
     let mut rows: Vec<&MetricComparison> = candidate.rows.iter().collect();
     rows.sort_by_key(|row| row.objective);
     lines.extend(rows.iter().map(|row| (Some(objective_name(row.objective)), cells(row))));
-    let width = |column: usize| lines.iter().filter_map(|(_, cells)| cells.get(column)).map(|cell| length(cell)).max();
-    let widths: Vec<usize> = (0..HEADER.len()).map(|column| width(column).unwrap_or(0)).collect();
+    let widths = widths(lines.iter().map(|(_, cells)| cells.as_slice()));
     let mut out = String::new();
     let mut objective = None;
     for (of, cells) in &lines {
@@ -49,14 +53,42 @@ fn grid(candidate: &CandidateComparison) -> String {
             out.push_str(&format!("{}\n", of.unwrap_or_default()));
             objective = *of;
         }
-        let mut line = String::from("  ");
-        for (cell, width) in cells.iter().zip(&widths) {
-            line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', width - length(cell) + 2));
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
+        out.push_str(&padded(cells, &widths));
     }
+    out
+}
+
+fn widths<'a>(lines: impl Iterator<Item = &'a [String]>) -> Vec<usize> {
+    let mut widths: Vec<usize> = Vec::new();
+    for cells in lines {
+        widths.resize(widths.len().max(cells.len()), 0);
+        widths.iter_mut().zip(cells).for_each(|(width, cell)| *width = length(cell).max(*width));
+    }
+    widths
+}
+
+fn padded(cells: &[String], widths: &[usize]) -> String {
+    let mut line = String::from("  ");
+    for (cell, width) in cells.iter().zip(widths) {
+        line.push_str(cell);
+        line.extend(std::iter::repeat_n(' ', width - length(cell) + 2));
+    }
+    format!("{}\n", line.trim_end())
+}
+
+/// All objectives at once, with what stands for each, who dominates whom, and what gains cost.
+fn pareto(pareto: &Pareto) -> String {
+    let mut lines = vec![pareto_table::headings(pareto)];
+    lines.extend(pareto_table::rows(pareto));
+    let widths = widths(lines.iter().map(Vec::as_slice));
+    let mut out = String::from("all objectives at once\n\n");
+    out.extend(lines.iter().map(|cells| padded(cells, &widths)));
+    let parts = [pareto_table::definitions(pareto), pareto_table::dominance(pareto), pareto_table::trades(pareto)];
+    for (title, lines) in ["", "dominance", "trades"].into_iter().zip(parts) {
+        out.push_str(&if title.is_empty() { "\n".to_owned() } else { format!("{title}\n") });
+        out.extend(lines.iter().map(|line| format!("  {line}\n")));
+    }
+    out.push('\n');
     out
 }
 
@@ -84,15 +116,17 @@ fn cells(row: &MetricComparison) -> Vec<String> {
 }
 
 fn marks(row: &MetricComparison) -> &'static str {
-    match (row.headline, row.test == Some(Test::ClusterT)) {
-        (true, false) => "",
-        (true, true) => " t",
-        (false, false) => " ~",
-        (false, true) => " t~",
+    match (row.headline, row.test) {
+        (true, Some(Test::Unpaired)) => " z",
+        (false, Some(Test::Unpaired)) => " z~",
+        (true, Some(Test::ClusterT)) => " t",
+        (false, Some(Test::ClusterT)) => " t~",
+        (true, _) => "",
+        (false, _) => " ~",
     }
 }
 
-fn difference(estimate: &Estimate) -> String {
+pub(super) fn difference(estimate: &Estimate) -> String {
     let Some(value) = estimate.value else { return "undefined".into() };
     let sign = if value > 0.0 { "+" } else { "" };
     match estimate.interval {
@@ -101,7 +135,7 @@ fn difference(estimate: &Estimate) -> String {
     }
 }
 
-fn verdict(row: &MetricComparison) -> String {
+pub(super) fn verdict(row: &MetricComparison) -> String {
     let mut text = row.verdict.word().to_owned();
     let claim = matches!(row.verdict, Verdict::Better | Verdict::Worse | Verdict::Changed);
     match (row.margin, row.minimum_detectable) {
@@ -122,7 +156,7 @@ fn verdict(row: &MetricComparison) -> String {
     text
 }
 
-fn footnotes(candidate: &CandidateComparison) -> Vec<String> {
+pub(super) fn footnotes(candidate: &CandidateComparison) -> Vec<String> {
     let mut notes = Vec::new();
     for row in &candidate.rows {
         let place = format!("{} of {}", row.metric, row.population);
@@ -134,32 +168,10 @@ fn footnotes(candidate: &CandidateComparison) -> Vec<String> {
         }
         if let Some(flips) = row.flips.as_ref().filter(|flips| !flips.gained.is_empty() || !flips.lost.is_empty()) {
             let (gained, lost, unchanged) = (flips.gained.len(), flips.lost.len(), flips.unchanged);
-            notes.push(format!("{place}: {gained} items went 0 → 1, {lost} went 1 → 0, {unchanged} stayed"));
+            let mcnemar = row.mcnemar.map_or_else(String::new, |p| format!("; McNemar exact p {}", p_text(p)));
+            notes.push(format!("{place}: {gained} items went 0 → 1, {lost} went 1 → 0, {unchanged} stayed{mcnemar}"));
         }
     }
     notes.extend(candidate.unmatched.iter().map(|name| format!("! not compared: {name}")));
     notes
-}
-
-/// Four significant digits' worth, plain in the range that tables have.
-fn number(value: f64) -> String {
-    match value.abs() {
-        0.0 => "0".into(),
-        size if (1e-3..1e4).contains(&size) => {
-            let decimals = if size >= 100.0 {
-                1
-            } else if size >= 10.0 {
-                2
-            } else {
-                3
-            };
-            format!("{value:.decimals$}")
-        }
-        size if size < 1e-12 => "0".into(),
-        _ => format!("{value:.1e}"),
-    }
-}
-
-fn p_text(p: f64) -> String {
-    if p < 0.001 { "<0.001".into() } else { format!("{p:.3}") }
 }

@@ -5,7 +5,9 @@
 //! refused, never guessed at. Numbers only: reading, comparing and reporting records needs no weights.
 
 mod circuit;
+pub mod export;
 mod identity;
+pub mod import;
 mod run;
 mod timings;
 

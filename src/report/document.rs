@@ -138,6 +138,15 @@ pub(super) enum Block {
     /// Folded away until it is wanted.
     Details(String, Vec<Block>),
     Preformatted(String),
+    /// Tokens coloured by what two runs make of them.
+    Tokens(Vec<TokenLine>),
+}
+
+/// The tokens of one request with ln p in the baseline and in the candidate.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct TokenLine {
+    pub(super) title: String,
+    pub(super) tokens: Vec<(String, f64, f64)>,
 }
 
 /// One number to be read at a glance.

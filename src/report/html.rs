@@ -6,6 +6,7 @@ use super::data::{EdgeKind, ExampleKind, Target, TargetStatus};
 use super::diff::{self, Piece};
 use super::document::{ArmKey, Block, Cell, Document, ExampleCard, Figure, Inline, Section, Table, Tone};
 use super::figure;
+use super::tokens;
 use super::words::population_in_words;
 
 const STYLE: &str = include_str!("style.css");
@@ -85,6 +86,7 @@ fn render_block(block: &Block, key: &str) -> Markup {
         }
         Block::Details(summary, inner) => html! { details { summary { (summary) } (blocks(inner, key)) } },
         Block::Preformatted(text) => html! { pre tabindex="0" { (text) } },
+        Block::Tokens(lines) => tokens::render(lines),
     }
 }
 

@@ -5,6 +5,7 @@ use super::diff::{self, Piece};
 use super::document::{Block, Cell, Document, ExampleCard, Figure, Inline, Table};
 use super::figure::{self, Chart, Curves, Heat, PathwayDiagram};
 use super::number;
+use super::tokens;
 use super::words::{plain, population_in_words};
 
 /// The whole text.
@@ -39,6 +40,7 @@ fn push(out: &mut String, block: &Block) {
             return inner.iter().for_each(|block| push(out, block));
         }
         Block::Preformatted(text) => fenced(text),
+        Block::Tokens(lines) => tokens::markdown(lines, escape),
     };
     out.push_str(&text);
     out.push('\n');

@@ -5,6 +5,7 @@
 
 mod benchmark;
 mod circuit_page;
+mod comparison_page;
 mod data;
 mod diff;
 mod document;
@@ -16,10 +17,12 @@ mod markdown;
 mod number;
 mod sections;
 pub mod terminal;
+mod tokens;
 mod words;
 
 pub use benchmark::{BenchmarkPage, CalibrationPoint, MethodDifference, MethodRow, MethodTable, Trap};
 pub use circuit_page::CircuitPage;
+pub use comparison_page::{ComparisonPage, ItemPair, ItemTable, TokenPair, TokenTable};
 pub use data::{
     Arm, Canary, EdgeKind, ExampleKind, ExamplePair, ExampleResponse, GraphEdge, GraphNode, Headline, HeadlineRole,
     ReportGraph, RunSummary, SUMMARY_SCHEMA, Target, TargetStatus, TrainingCurve,

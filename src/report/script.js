@@ -13,7 +13,8 @@
     return "";
   }
   function show(event) {
-    var text = event.target.closest && event.target.closest("svg") ? titleOf(event.target) : "";
+    var spoken = event.target.closest && event.target.closest("[data-tip]");
+    var text = spoken ? spoken.getAttribute("data-tip") : event.target.closest && event.target.closest("svg") ? titleOf(event.target) : "";
     tip.hidden = !text;
     if (!text) return;
     tip.textContent = text;

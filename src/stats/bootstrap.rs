@@ -16,7 +16,7 @@ use super::binomial::{effective_size, unseen_limit};
 use super::draws::StreamKey;
 use super::form::Form;
 use super::interval::{Bca, NoBca, percentile};
-use super::result::{Estimate, Interval, Item, Statistic};
+use super::result::{Estimate, Interval, Item, MetricScore, Statistic};
 use super::statistic::{Clusters, GroupSize, Undefined};
 use crate::base::Seed;
 
@@ -43,6 +43,18 @@ pub fn estimate(items: &[Item], statistic: &Statistic, bootstrap: &Bootstrap) ->
     match Distribution::of(items, statistic, bootstrap) {
         Ok(distribution) => distribution.estimate(bootstrap.level),
         Err(reason) => Estimate::undefined(reason.to_string(), items.len(), Clusters::of(items).len()),
+    }
+}
+
+impl MetricScore {
+    /// Keeps the items whose id `keep` says yes to and estimates anew where some went; a score without items stays.
+    pub fn keep(&mut self, bootstrap: &Bootstrap, keep: impl Fn(&str) -> bool) {
+        let before = self.items.len();
+        self.items.retain(|item| keep(&item.id));
+        if self.items.len() < before {
+            let seed = bootstrap.seed.fork(&self.metric).fork(&self.population);
+            self.estimate = estimate(&self.items, &self.statistic, &Bootstrap { seed, ..*bootstrap });
+        }
     }
 }
 
@@ -153,6 +165,18 @@ impl Distribution {
         let student = StudentsT::new(0.0, 1.0, self.clusters.checked_sub(1)? as f64).ok()?;
         let error = self.jackknife_error?;
         Some(2.0 * student.cdf(-(self.value / error).abs()))
+    }
+
+    /// The one-sided p-value of "the value is at least `null`" by the same t: small where the value lies clearly below.
+    /// `None` where the jackknife error is 0 or undefined.
+    pub fn t_test_below(&self, null: f64) -> Option<f64> {
+        let student = StudentsT::new(0.0, 1.0, self.clusters.checked_sub(1)? as f64).ok()?;
+        Some(student.cdf((self.value - null) / self.jackknife_error?))
+    }
+
+    /// The delete-one-cluster jackknife error; `None` where it is 0 or undefined.
+    pub fn jackknife_error(&self) -> Option<f64> {
+        self.jackknife_error
     }
 
     /// The value with its interval at `level`.

@@ -27,6 +27,11 @@ pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     }
 }
 
+/// The quantile of values sorted upwards at `share`, interpolated between order statistics (type 7); NaN without values.
+pub fn quantile_of(sorted: &[f64], share: f64) -> f64 {
+    quantile(sorted, share)
+}
+
 /// The percentile interval.
 pub(crate) fn percentile(sorted: &[f64], level: f64) -> (f64, f64) {
     let tail = (1.0 - level) / 2.0;
@@ -73,6 +78,11 @@ impl Bca {
         let tail = (1.0 - level) / 2.0;
         Some((end(tail)?, end(1.0 - tail)?))
     }
+}
+
+/// The standard normal distribution function Φ.
+pub fn normal_cdf(z: f64) -> f64 {
+    normal(z)
 }
 
 /// The standard normal distribution function.

@@ -17,6 +17,7 @@ pub mod harness;
 mod interval;
 pub mod joint;
 pub mod mediation;
+pub mod membership;
 pub mod multiplicity;
 mod ordered;
 pub mod paired;
@@ -28,6 +29,7 @@ pub mod result;
 pub mod roc;
 pub mod seeds;
 pub mod statistic;
+pub mod unpaired;
 
 pub use auc::{Delong, DelongDifference, delong};
 pub use binomial::{binomial_at_least, binomial_at_most, clopper_pearson_upper, mcnemar_exact, wilson};
@@ -38,12 +40,16 @@ pub use design::{Design, RegressionError};
 pub use disparity::{Aggregate, Comparison, Contrast, Disparity, Rates};
 pub use errors::{ErrorKind, clustered_mean, pooled, standard_error};
 pub use harness::{HarnessAggregation, harness_bootstrap};
+pub use interval::{normal_cdf, quantile_of};
 pub use joint::{JointMetric, joint_replicates};
 pub use mediation::{Legs, odds, odds_ratio_effect, share_of_total};
+pub use membership::{exposure, lira, min_k, min_k_plus_plus_token, zlib_bytes};
 pub use multiplicity::{benjamini_hochberg, holm};
 pub use paired::{Paired, PairedDifference, PairingError, paired_difference};
 pub use permutation::{sign_flip, smallest_sign_flip};
-pub use power::{Equivalence, PairedDesign, equivalence, equivalence_level, minimum_detectable_effect, power_of};
+pub use power::{
+    Equivalence, PairedDesign, equivalence, equivalence_level, items_to_decide, minimum_detectable_effect, power_of,
+};
 pub use python_random::PythonRandom;
 pub use regression::{OlsFit, Robust, logistic, ols, ridge};
 pub use result::{
@@ -53,3 +59,4 @@ pub use result::{
 pub use roc::{FprLimit, Roc, RocPoint};
 pub use seeds::{two_level, two_level_difference};
 pub use statistic::Undefined;
+pub use unpaired::{UnpairedDifference, error_of_interval, normal_interval, unpaired_difference};

@@ -46,6 +46,15 @@ pub fn power_of(effect: f64, standard_error: f64, alpha: f64) -> f64 {
     super::interval::normal(shift - z) + super::interval::normal(-shift - z)
 }
 
+/// The items that would decide a one-sided test at `alpha` with probability `power`, were the true value `distance` away
+/// from what it is held against: n ((z_{1−α} + z_power)·SE/|distance|)², rounded up, with SE the error on the `n` items
+/// that are there, clusters growing with them. `None` where the distance or the error is 0.
+pub fn items_to_decide(distance: f64, standard_error: f64, n: usize, alpha: f64, power: f64) -> Option<usize> {
+    let times = (inverse_normal(1.0 - alpha) + inverse_normal(power)) * standard_error / distance.abs();
+    let needed = n as f64 * times * times;
+    (distance != 0.0 && standard_error > 0.0 && needed.is_finite()).then(|| needed.ceil() as usize)
+}
+
 /// What decides how many questions a paired comparison needs (Miller 2024, section 5).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PairedDesign {
@@ -96,6 +105,17 @@ mod tests {
         let noisy = |answers| PairedDesign { answer_variances: (1.0 / 6.0, 1.0 / 6.0), answers, ..design };
         assert_eq!(noisy((1, 1)).questions(0.03, 0.05, 0.8), Some(3876));
         assert!(noisy((2, 2)).questions(0.03, 0.05, 0.8) < noisy((1, 1)).questions(0.03, 0.05, 0.8));
+    }
+
+    #[test]
+    fn so_many_items_have_the_stated_power() {
+        // One-sided: power Φ(δ/SE − z_{1−α}) with SE shrinking as 1/√n.
+        let needed = items_to_decide(-0.01, 0.02, 500, 0.05, 0.8).expect("an error");
+        let error = 0.02 * (500.0 / needed as f64).sqrt();
+        let reached = super::super::interval::normal(0.01 / error - inverse_normal(0.95));
+        assert!((0.8..0.8005).contains(&reached), "{needed}: {reached}");
+        assert_eq!(items_to_decide(0.0, 0.02, 500, 0.05, 0.8), None);
+        assert_eq!(items_to_decide(0.1, 0.0, 500, 0.05, 0.8), None);
     }
 
     #[test]

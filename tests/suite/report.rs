@@ -3,10 +3,10 @@
 mod sample;
 
 use counterpath::base::files;
-use counterpath::compare::Verdict;
+use counterpath::compare::{Change, Cost, Dominance, Pareto, ParetoObjective, ParetoRun, Trade, Verdict};
 use counterpath::record::{RunRecord, Timings};
 use counterpath::report::{self, ReportData, ReportError, RunSummary, TargetStatus};
-use counterpath::stats::Estimate;
+use counterpath::stats::{Direction, Estimate, Interval, Objective};
 
 /// The text of the page without style and script.
 fn visible(html: &str) -> String {
@@ -313,4 +313,67 @@ fn golden_terminal() {
     insta::with_settings!({ snapshot_path => "report/snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
         insta::assert_snapshot!("terminal", text);
     });
+}
+
+/// Two objectives of two runs, of which the second trades one for the other.
+fn pareto() -> Pareto {
+    let objective = |objective, metric: &str, unit: &str, direction| ParetoObjective {
+        objective,
+        metric: metric.into(),
+        populations: vec!["hiring/train".into()],
+        unit: unit.into(),
+        direction,
+    };
+    let value = |value: f64| Estimate {
+        value: Some(value),
+        interval: Some(Interval { low: value - 0.05, high: value + 0.05, level: 0.95 }),
+        undefined: None,
+        n: 120,
+        clusters: 60,
+        method: "joint cluster bootstrap (percentile), 500 replicates".into(),
+    };
+    let change = |objective, metric: &str, unit: &str, by| Change {
+        objective,
+        metric: metric.into(),
+        unit: unit.into(),
+        change: value(by),
+    };
+    let lost = change(Objective::Accuracy, "accuracy.exact", "share", -0.1);
+    Pareto {
+        objectives: vec![
+            objective(Objective::Accuracy, "accuracy.exact", "share", Direction::Higher),
+            objective(Objective::Fairness, "fairness.gap", "nats", Direction::Lower),
+        ],
+        runs: [("base", [0.9, 0.5], 0.4), ("causal", [0.8, 0.2], 0.97)]
+            .map(|(name, values, front_share)| ParetoRun {
+                name: name.into(),
+                values: values.map(value).to_vec(),
+                on_front: true,
+                front_share,
+            })
+            .to_vec(),
+        dominance: vec![Dominance { by: "causal".into(), over: "base".into(), observed: false, share: 0.25 }],
+        trades: vec![Trade {
+            candidate: "causal".into(),
+            gained: change(Objective::Fairness, "fairness.gap", "nats", -0.3),
+            costs: vec![Cost { lost, supported: true, price: value(0.33) }],
+        }],
+        missing: vec![Objective::Privacy],
+        replicates: 500,
+        level: 0.95,
+    }
+}
+
+#[test]
+fn all_objectives_stand_in_one_table_with_what_a_gain_cost() {
+    let mut data = sample::data();
+    assert!(!report::html(&data).contains("What each gain cost"), "no table, no section");
+    data.comparisons[0].pareto = Some(pareto());
+    let (html, markdown) = (report::html(&data), report::markdown(&data));
+    let sentence = "causal: fairness −0.300 nats [−0.350, −0.250] at accuracy −10.0 points [−15.0, −5.0]";
+    for page in [visible(&html), markdown.replace('\\', "")] {
+        assert!(page.contains("All objectives at once") && page.contains(sentence), "{page}");
+        assert!(page.contains("causal dominates base in 0.25 of the replicates, not on the values themselves"));
+        assert!(page.contains("without a metric that all runs have item by item: privacy"));
+    }
 }

@@ -6,6 +6,7 @@ mod circuit;
 mod circuit_page;
 mod circuit_text;
 mod compare;
+mod compare_page;
 mod complete;
 mod convert;
 mod direction;
@@ -13,11 +14,14 @@ mod direction_text;
 mod discover;
 mod estimate;
 mod explain;
+mod export;
+pub mod gate;
 mod identify;
 mod inspect;
 mod ls;
 mod perturb;
 mod report;
+mod results;
 mod run;
 mod score;
 mod sweep;
@@ -58,6 +62,8 @@ pub fn dispatch(cli: &Cli, progress: &dyn Progress) -> Result<()> {
         Verb::Explain(args) => explain::run(args, format),
         Verb::Complete(args) => complete::run(args, format, progress),
         Verb::Compare(args) => compare::run(args, format),
+        Verb::Export(args) => export::run(args, format),
+        Verb::Gate(args) => gate::run(args, format),
         Verb::Report(args) => report::run(args, format),
         Verb::Quickstart(args) => run::quickstart(args, format, progress),
         Verb::Run(args) => run::run(args, format, progress),

@@ -7,7 +7,8 @@ pub(super) mod circuits;
 mod effects;
 mod examples;
 mod maps;
-mod outcomes;
+pub(super) mod outcomes;
+pub(super) mod pareto;
 mod pathways;
 mod privacy;
 mod provenance;
@@ -33,6 +34,7 @@ pub(super) fn document(data: &ReportData) -> Document {
         summary::section,
         question::section,
         outcomes::section,
+        pareto::section,
         effects::section,
         maps::section,
         pathways::section,

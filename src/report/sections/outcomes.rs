@@ -226,7 +226,7 @@ fn comparison_table(view: &View<'_>) -> Table {
     Table { caption: "Paired differences".to_owned(), columns, rows }
 }
 
-fn comparison_row(row: &MetricComparison) -> Vec<Cell> {
+pub(in crate::report) fn comparison_row(row: &MetricComparison) -> Vec<Cell> {
     let (name, _) = metric_in_words(&row.metric, "");
     let factor = if number::unit_in_words(&row.unit) == "%" { 100.0 } else { 1.0 };
     let plain_number =

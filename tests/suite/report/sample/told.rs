@@ -28,6 +28,8 @@ pub fn comparison(records: &[RunRecord]) -> Comparison {
         level: 0.95,
         replicates: 2000,
         permutations: 28_000,
+        pareto: None,
+        notes: Vec::new(),
     }
 }
 
@@ -66,6 +68,7 @@ fn row(before: &MetricScore, after: &MetricScore) -> MetricComparison {
             (false, _) => Verdict::Undecided,
         },
         flips: None,
+        mcnemar: None,
         caution: None,
     }
 }
