@@ -27,6 +27,7 @@ mod direction_planted_apart;
 mod discover;
 mod effects;
 mod estimate;
+mod explain_cli;
 mod flagship;
 mod formats;
 mod gate_cli;
