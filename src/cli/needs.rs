@@ -10,7 +10,7 @@ use counterpath::intervene::NaiveEngine;
 use counterpath::model::needs::{Job, JobKind, Needs, Outline};
 use counterpath::model::reference::CheckpointRef;
 use counterpath::model::{Architecture, BaseType};
-use counterpath::pipeline::recipe::TuneRecipe;
+use counterpath::pipeline::recipe::{Recipe, TuneRecipe};
 use serde_json::json;
 
 use super::args::LoadArgs;
@@ -31,6 +31,12 @@ const TOKEN_BYTES: u64 = 4;
 /// Tokens of a prompt whose length is not known yet.
 pub const PROMPT_TOKENS: usize = 64;
 
+/// Prompts of an eval set, about: items, and both sides of its pairs.
+const SET_PROMPTS: usize = 900;
+
+/// Points of a faithfulness curve, and what else of a circuit is run over all its pairs, about.
+const CIRCUIT_POINTS: usize = 24;
+
 /// A batch of so many tokens in rows of prompt length, a quarter of its positions read.
 pub fn scoring(batch_tokens: usize, total_tokens: usize) -> Job {
     let rows = (batch_tokens / PROMPT_TOKENS).clamp(1, (total_tokens / PROMPT_TOKENS).max(1));
@@ -44,6 +50,27 @@ pub fn training(recipe: &TuneRecipe, arms: usize) -> Job {
     let rows = recipe.batch + 4 * recipe.pairs + recipe.canaries;
     let total_tokens = arms * recipe.steps * recipe.accumulation * rows * PROMPT_TOKENS;
     Job { rows, tokens: PROMPT_TOKENS, read: rows, total_tokens, kind: JobKind::Train }
+}
+
+/// The stages of the whole loop, by name, for so many tuned checkpoints.
+pub fn whole_loop(recipe: &Recipe, architecture: &Architecture, tuned: usize) -> Vec<(&'static str, Job)> {
+    let (sets, checkpoints) = (recipe.eval_sets.len(), 1 + tuned);
+    let batch = recipe.evaluate.batch_tokens;
+    let pairs = sets * recipe.mediate.pairs;
+    // Both directions.
+    let swept = patching(architecture, (&recipe.mediate.sites, batch), 2 * pairs, PROMPT_TOKENS);
+    let mut stages = vec![
+        ("tuning", training(&recipe.tune, tuned)),
+        ("scoring", scoring(batch, checkpoints * sets * SET_PROMPTS * PROMPT_TOKENS)),
+        ("sweeps", Job { total_tokens: checkpoints * swept.total_tokens, ..swept }),
+    ];
+    if let Some(circuit) = &recipe.circuit {
+        let masks = circuit.random + circuit.minimality + CIRCUIT_POINTS;
+        let measured = checkpoints * masks * sets * circuit.pairs;
+        stages.push(("attribution", gradients(batch, circuit.steps * pairs * PROMPT_TOKENS)));
+        stages.push(("circuits", runs(batch, measured, PROMPT_TOKENS)));
+    }
+    stages
 }
 
 /// Passes with a graph, in batches of prompt length.
@@ -103,9 +130,27 @@ pub enum Batch {
 /// How the batch is set, and the job once the architecture is known.
 pub type Asked<'a> = (Batch, &'a dyn Fn(&Architecture) -> Result<Job>);
 
+/// The stages of a job by name, once the architecture is known.
+type Stages<'a> = &'a dyn Fn(&Architecture) -> Result<Vec<(&'static str, Job)>>;
+
 /// Refuses a job that does not fit, and prints what it needs where `--dry-run` asks for that. `job` may refuse what the
 /// architecture does not have.
 pub fn consider(model: &str, load: &LoadArgs, (batch, job): Asked<'_>, format: Format) -> Result<Next> {
+    consider_stages(
+        model,
+        load,
+        (batch, &|architecture| Ok(vec![(kind_name(job(architecture)?.kind), job(architecture)?)])),
+        format,
+    )
+}
+
+/// [`consider`] for a job of several stages, one after the other: the largest must fit, and their times add up.
+pub fn consider_stages(
+    model: &str,
+    load: &LoadArgs,
+    (batch, stages): (Batch, Stages<'_>),
+    format: Format,
+) -> Result<Next> {
     let dry = load.dry_run;
     let outline = match CheckpointRef::parse(model)? {
         CheckpointRef::Folder(folder) => Outline::read(&folder)?,
@@ -118,15 +163,16 @@ pub fn consider(model: &str, load: &LoadArgs, (batch, job): Asked<'_>, format: F
             Outline::new(&serde_json::from_str(include_str!("../../models/embedded/config.json"))?)?
         }
     };
-    let (base, job) = (load.base_dtype, job(outline.architecture())?);
-    let needs = outline.needs(job, base);
+    let (base, stages) = (load.base_dtype, stages(outline.architecture())?);
+    let largest = stages.iter().map(|(_, job)| *job).max_by_key(|job| outline.needs(*job, base).bytes());
     if load.device == "cpu"
-        && let Some(reason) = available().and_then(|bytes| refusal(&outline, (job, base), batch, bytes))
+        && let Some(reason) =
+            largest.zip(available()).and_then(|(job, bytes)| refusal(&outline, (job, base), batch, bytes))
     {
         bail!(reason);
     }
     match dry {
-        true => print(model, &outline, job, base, needs, format).map(|()| Next::Stop),
+        true => print(model, &outline, &stages, base, format).map(|()| Next::Stop),
         false => Ok(Next::Go),
     }
 }
@@ -164,26 +210,44 @@ fn refusal(outline: &Outline, (job, base): (Job, BaseType), batch: Batch, availa
     Some(format!("{needed}; it fits with {}", changes.join(" and ")))
 }
 
-fn print(model: &str, outline: &Outline, job: Job, base: BaseType, needs: Needs, format: Format) -> Result<()> {
-    let speed = speed()?;
-    let seconds = needs.operations / speed;
-    if format == Format::Json {
-        return print_json(&json!({
-            "model": model, "parameters": outline.parameters(), "base_dtype": base.to_string(), "needs": needs,
-            "bytes": needs.bytes(), "available_bytes": available(), "rows": job.rows, "tokens": job.tokens,
-            "total_tokens": job.total_tokens, "seconds": seconds, "gflops": speed / 1e9,
-        }));
-    }
-    println!("model      {model}, {} parameters", outline.parameters());
-    println!("weights    {} in {base}", size(needs.weights));
-    let kind = match job.kind {
+fn kind_name(kind: JobKind) -> &'static str {
+    match kind {
         JobKind::Score => "passes",
         JobKind::Generate => "generation",
         JobKind::Train => "training",
-    };
-    println!("{kind:10} {} at its peak, {} rows of {} tokens", size(needs.batch), job.rows, job.tokens);
-    println!("memory     about {}; free here: {}", size(needs.bytes()), available().map_or("unknown".into(), size));
-    println!("time       about {} for {} tokens at {:.0} GFLOP/s", duration(seconds), job.total_tokens, speed / 1e9);
+    }
+}
+
+fn print(model: &str, outline: &Outline, stages: &[(&str, Job)], base: BaseType, format: Format) -> Result<()> {
+    let speed = speed()?;
+    let needs: Vec<Needs> = stages.iter().map(|(_, job)| outline.needs(*job, base)).collect();
+    let seconds = |needs: &Needs| needs.operations / speed;
+    let (total, bytes) = (needs.iter().map(seconds).sum::<f64>(), needs.iter().map(Needs::bytes).max().unwrap_or(0));
+    if format == Format::Json {
+        let stages = stages.iter().zip(&needs).map(|((name, job), needs)| {
+            json!({
+                "stage": name, "needs": needs, "rows": job.rows, "tokens": job.tokens,
+                "total_tokens": job.total_tokens, "seconds": seconds(needs),
+            })
+        });
+        return print_json(&json!({
+            "model": model, "parameters": outline.parameters(), "base_dtype": base.to_string(),
+            "stages": stages.collect::<Vec<_>>(), "bytes": bytes, "available_bytes": available(),
+            "seconds": total, "gflops": speed / 1e9,
+        }));
+    }
+    println!("model       {model}, {} parameters", outline.parameters());
+    println!("weights     {} in {base}", size(needs.first().map_or(0, |needs| needs.weights)));
+    for ((name, job), needs) in stages.iter().zip(&needs) {
+        let time = duration(seconds(needs));
+        let Job { rows, tokens, total_tokens, .. } = job;
+        println!(
+            "{name:11} {} at its peak, {rows} rows of {tokens} tokens; about {time} for {total_tokens} tokens",
+            size(needs.batch)
+        );
+    }
+    println!("memory      about {}; free here: {}", size(bytes), available().map_or("unknown".into(), size));
+    println!("time        about {} at {:.0} GFLOP/s", duration(total), speed / 1e9);
     Ok(())
 }
 

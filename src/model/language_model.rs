@@ -24,7 +24,7 @@ use super::text::TextTokenizer;
 use super::weights::{self, Weights};
 use crate::base::Digest;
 use crate::base::digest::Hasher;
-use crate::ops::{PackedWeight, Span, Stand, WeightLayout};
+use crate::ops::{self, PackedWeight, Span, Stand, WeightLayout};
 
 /// Where and as what weights are held.
 #[derive(Debug, Clone)]
@@ -128,6 +128,15 @@ impl LanguageModel {
         }
         let digest = digest(&architecture, &tensors, &packed)?;
         let architecture = Arc::new(architecture);
+        for place in layout.blocks.iter().flat_map(BlockLayout::linears) {
+            if let Some(weight) = tensors.get_mut(&format!("{}.weight", place.module))
+                && place.layout == WeightLayout::OutIn
+                && !weight.is_variable()
+                && !weight.track_op()
+            {
+                *weight = ops::stored_by_column(weight)?;
+            }
+        }
         // What is packed lends the decoder its shape alone while that is put together.
         for (name, packed) in &packed {
             let shape = Tensor::zeros((1, 1), DType::F32, &Device::Cpu)?.broadcast_as(packed.dims())?;

@@ -206,6 +206,17 @@ fn linears() {
             let frozen: Operation<'_> = &|t| super::linear(&t[0], &weight, Some(&bias), layout);
             check("frozen", &all[..1], frozen, &|t| composed::linear(&t[0], &weight, Some(&bias), layout));
             low_rank(&x, FrozenWeight { weight: &weight, bias: Some(&bias), layout });
+            let turned = super::stored_by_column(&weight).expect("by column");
+            assert_eq!((turned.stride(), turned.dims()), ([1, shape[0]].as_slice(), weight.dims()));
+            assert_eq!(values(&turned), values(&weight));
+            let by_column: Operation<'_> = &|t| super::linear(&t[0], &turned, Some(&bias), layout);
+            check("by column", &all[..1], by_column, &|t| composed::linear(&t[0], &weight, Some(&bias), layout));
+            low_rank(&x, FrozenWeight { weight: &turned, bias: Some(&bias), layout });
+            let part = 1..outputs - 1;
+            let some = super::linear_columns(&x, &turned, Some(&bias), layout, part.clone()).expect("columns");
+            let whole = super::linear(&x, &weight, Some(&bias), layout).expect("whole");
+            let expected = whole.narrow(2, part.start, part.len()).expect("part");
+            close("columns", &values(&some), &values(&expected), 2e-6);
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
 
 use super::linear_on_device::frozen_elsewhere;
 use super::matmul::{self, Matrix, Onto, Threads, multiply};
@@ -17,7 +18,7 @@ use super::{WeightLayout, composed};
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: WeightLayout) -> Result<Tensor> {
     let weight_tracked = weight.track_op() || bias.is_some_and(Tensor::track_op);
     let all: Vec<&Tensor> = [Some(x), Some(weight), bias].into_iter().flatten().collect();
-    if !fits(&all) || !weight.is_contiguous() || x.elem_count() == 0 {
+    if !fits(&all) || !is_stored_whole(weight) || x.elem_count() == 0 {
         return match weight_tracked {
             true => composed::linear(x, weight, bias, layout),
             false => frozen_elsewhere(x, weight, bias, layout),
@@ -28,9 +29,10 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: Weight
     if !weight_tracked {
         return x.apply_op1(Frozen { weight: weight.clone(), bias: bias.cloned(), layout });
     }
+    let weight = weight.contiguous()?;
     match bias {
-        Some(bias) => x.apply_op3(weight, &bias.contiguous()?, Trained { layout }),
-        None => x.apply_op2(weight, Trained { layout }),
+        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, Trained { layout }),
+        None => x.apply_op2(&weight, Trained { layout }),
     }
 }
 
@@ -43,18 +45,65 @@ pub fn linear_columns(
     columns: Range<usize>,
 ) -> Result<Tensor> {
     check(x, weight, layout)?;
-    let (inputs, outputs) = sizes(weight, layout)?;
+    let outputs = sizes(weight, layout)?.1;
     let all: Vec<&Tensor> = [Some(x), Some(weight), bias].into_iter().flatten().collect();
     if columns.start > columns.end || columns.end > outputs || !fits(&all) {
         candle_core::bail!("outputs {columns:?} of a linear layer of {outputs}");
     }
-    let (plain, weight) = (Plain::new(x)?, Plain::new(weight)?);
+    let (plain, (weight, stored)) = (Plain::new(x)?, stored(weight)?);
     let bias = bias.map(|bias| Plain::new(&bias.narrow(0, columns.start, columns.len())?)).transpose()?;
     let bias = bias.as_ref().map(Plain::values).transpose()?;
-    let whole = right(inputs, outputs, layout);
+    let whole = inward(stored, layout);
     let part = Matrix { offset: columns.start * whole.column, columns: columns.len(), ..whole };
     let out = product(&plain.values()?, (&weight.values()?, part), bias.as_deref());
     tensor(out, reshaped(x.shape(), columns.len()))
+}
+
+/// Whether a weight lies in memory row by row or column by column.
+pub(super) fn is_stored_whole(weight: &Tensor) -> bool {
+    weight.is_contiguous() || weight.t().is_ok_and(|turned| turned.is_contiguous())
+}
+
+/// The same weight column by column in memory: for a weight `[out, in]` the order in which products with many rows read
+/// it fastest.
+pub fn stored_by_column(weight: &Tensor) -> Result<Tensor> {
+    const TILE: usize = 32;
+    let (rows, columns) = weight.dims2()?;
+    if !fits(&[weight]) || rows * columns == 0 {
+        return Ok(weight.clone());
+    }
+    let plain = Plain::new(weight)?;
+    let from = plain.values()?;
+    let mut turned = vec![0f32; rows * columns];
+    turned.par_chunks_mut(TILE * rows).enumerate().for_each(|(tile, out)| {
+        let first = tile * TILE;
+        for top in (0..rows).step_by(TILE) {
+            for row in top..(top + TILE).min(rows) {
+                let run = from.get(row * columns + first..).unwrap_or_default();
+                for (column, value) in out.chunks_exact_mut(rows).zip(run) {
+                    column.get_mut(row).into_iter().for_each(|place| *place = *value);
+                }
+            }
+        }
+    });
+    tensor(turned, (columns, rows))?.t()
+}
+
+/// A weight's values, and where its element (row, column) is among them.
+fn stored(weight: &Tensor) -> Result<(Plain, Matrix)> {
+    let (rows, columns) = weight.dims2()?;
+    match weight.is_contiguous() {
+        true => Ok((Plain::new(weight)?, Matrix::dense(rows, columns))),
+        false => Ok((Plain::new(&weight.t()?)?, Matrix::dense(columns, rows).transposed())),
+    }
+}
+
+/// A weight's matrix as `[in, out]`.
+fn inward(stored: Matrix, layout: WeightLayout) -> Matrix {
+    match layout {
+        WeightLayout::OutIn => stored.transposed(),
+        WeightLayout::InOut => stored,
+    }
 }
 
 /// (in, out) of a weight.
@@ -118,9 +167,13 @@ fn product(x: &[f32], (weight, matrix): (&[f32], Matrix), bias: Option<&[f32]>) 
 /// dX = dY Wᵀ on slices.
 fn input_gradient(grad: &[f32], weight: &[f32], sizes: (usize, usize), layout: WeightLayout) -> Vec<f32> {
     let (inputs, outputs) = sizes;
-    let rows = grad.len() / outputs.max(1);
-    let back = (weight, right(inputs, outputs, layout).transposed());
-    matmul::product((grad, Matrix::dense(rows, outputs)), back, Threads::All)
+    back(grad, (weight, right(inputs, outputs, layout)))
+}
+
+/// dY Wᵀ for W as `[in, out]` inside a slice.
+fn back(grad: &[f32], (weight, matrix): (&[f32], Matrix)) -> Vec<f32> {
+    let left = Matrix::dense(grad.len() / matrix.columns.max(1), matrix.columns);
+    matmul::product((grad, left), (weight, matrix.transposed()), Threads::All)
 }
 
 /// scale·leftᵀ·right for two row-by-row matrices with the same number of rows.
@@ -143,16 +196,16 @@ pub(super) struct Frozen {
 impl Frozen {
     /// x W + b.
     pub fn run(&self, x: &[f32]) -> Result<Vec<f32>> {
-        let weight = Plain::new(&self.weight)?;
+        let (weight, matrix) = stored(&self.weight)?;
         let bias = self.bias.as_ref().map(Plain::new).transpose()?;
         let bias = bias.as_ref().map(Plain::values).transpose()?;
-        Ok(forward(x, &weight.values()?, bias.as_deref(), sizes(&self.weight, self.layout)?, self.layout))
+        Ok(product(x, (&weight.values()?, inward(matrix, self.layout)), bias.as_deref()))
     }
 
     /// The gradient of x.
     pub fn back(&self, grad: &[f32]) -> Result<Vec<f32>> {
-        let weight = Plain::new(&self.weight)?;
-        Ok(input_gradient(grad, &weight.values()?, sizes(&self.weight, self.layout)?, self.layout))
+        let (weight, matrix) = stored(&self.weight)?;
+        Ok(back(grad, (&weight.values()?, inward(matrix, self.layout))))
     }
 }
 

@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
 use super::WeightLayout;
-use super::linear::{Frozen, check, forward, linear, outer, reshaped, right, sizes};
+use super::linear::{Frozen, check, forward, is_stored_whole, linear, outer, reshaped, right, sizes};
 use super::matmul::{Matrix, Onto, Threads, multiply};
 use super::norm::tracked;
 use super::slices::{Plain, fits, of, output, tensor};
@@ -13,7 +13,7 @@ pub fn lora_linear(x: &Tensor, frozen: FrozenWeight<'_>, a: &Tensor, b: &Tensor,
     let FrozenWeight { weight, bias, layout } = frozen;
     let all: Vec<&Tensor> = [Some(x), Some(weight), bias, Some(a), Some(b)].into_iter().flatten().collect();
     let plain = !weight.track_op() && !bias.is_some_and(Tensor::track_op);
-    if !plain || !fits(&all) || !weight.is_contiguous() || x.elem_count() == 0 {
+    if !plain || !fits(&all) || !is_stored_whole(weight) || x.elem_count() == 0 {
         let low = linear(x, a, None, WeightLayout::OutIn)?;
         let update = linear(&(low * scale)?, b, None, WeightLayout::OutIn)?;
         return linear(x, weight, bias, layout)? + update;

@@ -33,7 +33,7 @@ pub use attention::{Attending, attend, attention, attention_pattern, fused_atten
 pub use attention_at::{attends_apart, attention_at};
 pub use composed::softmax;
 pub use embed::embed;
-pub use linear::{linear, linear_columns};
+pub use linear::{linear, linear_columns, stored_by_column};
 pub use lora::{FrozenWeight, lora_linear};
 pub use loss::{argmax_rows, logprobs_at};
 pub use norm::{layer_norm, normalize, rms_norm};

@@ -196,6 +196,11 @@ fn needs_are_told_and_held_against_the_machine_before_anything_loads() {
     let needs: serde_json::Value = serde_json::from_str(&said).expect("JSON");
     let bytes = needs["bytes"].as_u64().expect("bytes");
     assert!(bytes > 500_000 && bytes < 2_000_000_000 && needs["seconds"].as_f64().expect("seconds") > 0.0, "{needs}");
+    let stages = needs["stages"].as_array().expect("stages");
+    let named = |name: &str| stages.iter().find(|stage| stage["stage"] == name).expect(name);
+    let seconds = |name: &str| named(name)["seconds"].as_f64().expect("seconds");
+    let parts: f64 = ["tuning", "scoring", "sweeps", "attribution", "circuits"].map(seconds).iter().sum();
+    assert!((parts - needs["seconds"].as_f64().expect("seconds")).abs() < 1e-9 * parts, "{needs}");
     refused(&["inspect", "--model", "embedded", "--base-dtype", "q9"], "no base type");
     refused(&["inspect", "--model", "embedded", "--base-dtype", "q8_0"], "always kept in f32");
     assert!(!Path::new("never").exists() && !Path::new("never.json").exists());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use counterpath::base::{Progress, files};
-use counterpath::model::{BaseType, LoadOptions};
+use counterpath::model::{Architecture, BaseType, LoadOptions};
 use counterpath::pipeline::recipe::{ChatRecipe, QUICKSTART, Recipe};
 use counterpath::pipeline::{RunFiles, RunRequest, run as run_loop};
 use counterpath::report::terminal;
@@ -86,8 +86,9 @@ impl Job<'_> {
             dry_run: self.dry_run,
             chat: self.chat.clone(),
         };
-        let job = needs::training(&self.recipe.tune, self.recipe.tune.arms.len() * self.seeds);
-        if needs::consider(&self.recipe.model, &load, (Batch::Recipe, &|_| Ok(job)), format)? == Next::Stop {
+        let tuned = self.recipe.tune.arms.len() * self.seeds;
+        let stages = |architecture: &Architecture| Ok(needs::whole_loop(&self.recipe, architecture, tuned));
+        if needs::consider_stages(&self.recipe.model, &load, (Batch::Recipe, &stages), format)? == Next::Stop {
             return Ok(());
         }
         let options = LoadOptions { device: parse_device(self.device)?, ..LoadOptions::default() };
