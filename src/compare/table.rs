@@ -158,13 +158,14 @@ pub(super) fn verdict(row: &MetricComparison) -> String {
 
 pub(super) fn footnotes(candidate: &CandidateComparison) -> Vec<String> {
     let mut notes = Vec::new();
+    let mut reasons: Vec<(&str, &str, Vec<&str>)> = Vec::new();
     for row in &candidate.rows {
         let place = format!("{} of {}", row.metric, row.population);
-        if let Some(reason) = &row.difference.undefined {
-            notes.push(format!("! {place}: {reason}"));
-        }
-        if let Some(caution) = &row.caution {
-            notes.push(format!("! {place}: {caution}"));
+        for reason in row.difference.undefined.iter().chain(&row.caution) {
+            match reasons.iter_mut().find(|(told, of, _)| *told == reason && *of == row.population) {
+                Some((.., metrics)) => metrics.push(&row.metric),
+                None => reasons.push((reason, &row.population, vec![&row.metric])),
+            }
         }
         if let Some(flips) = row.flips.as_ref().filter(|flips| !flips.gained.is_empty() || !flips.lost.is_empty()) {
             let (gained, lost, unchanged) = (flips.gained.len(), flips.lost.len(), flips.unchanged);
@@ -172,6 +173,10 @@ pub(super) fn footnotes(candidate: &CandidateComparison) -> Vec<String> {
             notes.push(format!("{place}: {gained} items went 0 → 1, {lost} went 1 → 0, {unchanged} stayed{mcnemar}"));
         }
     }
+    let told = |(reason, population, metrics): (&str, &str, Vec<&str>)| {
+        format!("! {} of {population}: {reason}", metrics.join(", "))
+    };
+    notes.extend(reasons.into_iter().map(told));
     notes.extend(candidate.unmatched.iter().map(|name| format!("! not compared: {name}")));
     notes
 }

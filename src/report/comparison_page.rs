@@ -181,7 +181,8 @@ impl ItemTable {
             Column::text("change"),
         ];
         let rows = items.into_iter().take(ITEMS).map(|item| self.row(item)).collect();
-        Block::Details(title.clone(), vec![Block::Table(Table { caption: title, columns, rows })])
+        let caption = "The largest change first".to_owned();
+        Block::Details(title, vec![Block::Table(Table { caption, columns, rows })])
     }
 
     fn row(&self, item: &ItemPair) -> Vec<Cell> {

@@ -34,13 +34,16 @@ pub struct UnpairedDifference {
 pub fn unpaired_difference(first: (f64, f64, usize), second: (f64, f64, usize), level: f64) -> UnpairedDifference {
     let (value, error) = (first.0 - second.0, first.1.hypot(second.1));
     let n = first.2.min(second.2);
+    let interval = (error > 0.0).then(|| normal_interval(value, error, level));
     let difference = Estimate {
         value: Some(value),
-        interval: Some(normal_interval(value, error, level)),
-        undefined: None,
+        undefined: interval
+            .is_none()
+            .then(|| "both standard errors are 0: they say nothing of what was not seen".into()),
+        method: if interval.is_some() { "normal, unpaired: two independent standard errors" } else { "none" }.into(),
+        interval,
         n,
         clusters: n,
-        method: "normal, unpaired: two independent standard errors".into(),
     };
     let p_value = (error > 0.0).then(|| 2.0 * normal(-(value / error).abs()));
     UnpairedDifference { difference, standard_error: error, p_value }
@@ -65,6 +68,7 @@ mod tests {
         assert!((found.p_value.expect("error") - 0.224_148_5).abs() < 1e-5, "{:?}", found.p_value);
         let interval = found.difference.interval.expect("interval");
         assert!((error_of_interval(&interval) - found.standard_error).abs() < 1e-15);
-        assert_eq!(unpaired_difference((0.5, 0.0, 3), (0.5, 0.0, 3), 0.95).p_value, None);
+        let none = unpaired_difference((0.5, 0.0, 3), (0.5, 0.0, 3), 0.95);
+        assert_eq!((none.p_value, none.difference.interval), (None, None), "an error of 0 is no proof of equality");
     }
 }

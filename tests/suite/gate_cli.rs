@@ -100,7 +100,8 @@ fn tokens_of_both_runs_stand_side_by_side() {
         let line = format!(
             "{{\"doc_id\":0,\"target\":\"x\",\"arguments\":{{}},\"filter\":\"none\",\"metrics\":[\"acc\"],\"acc\":1.0,\
              \"tokens\":[[\" red\",\" <ball>\"]],\"logprobs\":[[-0.5,{logprob}]]}}\n{{\"doc_id\":1,\"target\":\"x\",\
-             \"arguments\":{{}},\"filter\":\"none\",\"metrics\":[\"acc\"],\"acc\":0.0}}\n"
+             \"arguments\":{{\"gen_args_0\":{{\"arg_0\":\"a\",\"arg_1\":\" blue car\"}}}},\"logprobs\":[[{logprob},-1.0]],\
+             \"filter\":\"none\",\"metrics\":[\"acc\"],\"acc\":0.0}}\n"
         );
         let path = folder.join(name).join("samples_t.jsonl");
         std::fs::create_dir_all(path.parent().expect("folder")).expect("folder");
@@ -111,6 +112,7 @@ fn tokens_of_both_runs_stand_side_by_side() {
     done(&["compare", &a, &b, "--html", &page]);
     let html = std::fs::read_to_string(&page).expect("page");
     assert!(html.contains("Token by token") && html.contains("&lt;ball&gt;"), "{}", html.len());
+    assert!(html.contains("> blue</span>") && html.contains("> car</span>"), "words where tokens have no text");
     assert!(html.contains("class=\"up\"") && html.contains("−3.00 → −1.50 nats"), "the rise is coloured and told");
 }
 

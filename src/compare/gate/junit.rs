@@ -37,7 +37,8 @@ fn case(check: &GateCheck) -> String {
         Outcome::Passed => format!("{head}>\n      <system-out>{message}</system-out>\n    </testcase>\n"),
         Outcome::Undecided => format!("{head}>\n      <skipped message=\"{message}\"/>\n    </testcase>\n"),
         Outcome::Failed => {
-            format!("{head}>\n      <failure type=\"regression\" message=\"{message}\"/>\n    </testcase>\n")
+            let kind = if check.margin.is_some() { "regression" } else { "threshold" };
+            format!("{head}>\n      <failure type=\"{kind}\" message=\"{message}\"/>\n    </testcase>\n")
         }
         Outcome::Missing => {
             format!("{head}>\n      <failure type=\"missing\" message=\"{message}\"/>\n    </testcase>\n")

@@ -114,13 +114,22 @@ impl Line<'_> {
         }
     }
 
-    /// The scored tokens of each request with their ln p, where the line has them; tokens without text are numbered.
+    /// The scored tokens of each request with their ln p, where the line has them. A line without the tokens' texts has
+    /// the words of its continuation where there are as many, else numbers.
     fn tokens(&self) -> Vec<Vec<(String, f64)>> {
         let Some(requests) = self.fields.get("logprobs").and_then(Value::as_array) else { return Vec::new() };
-        let texts = self.fields.get("tokens").and_then(Value::as_array);
+        let listed = self.fields.get("tokens").and_then(Value::as_array);
         let request = |(at, request): (usize, &Value)| {
-            let texts = texts.and_then(|texts| texts.get(at)).and_then(Value::as_array);
-            let text = |index: usize| texts.and_then(|texts| texts.get(index)).and_then(Value::as_str);
+            let count = request.as_array().map_or(0, Vec::len);
+            let listed = listed.and_then(|all| all.get(at)).and_then(Value::as_array);
+            let arguments = self.fields.get("arguments").and_then(|all| all.get(format!("gen_args_{at}")));
+            let scored = arguments.and_then(|one| one.get("arg_1")).and_then(Value::as_str);
+            let words = scored.unwrap_or_default().split_whitespace().map(|word| format!(" {word}"));
+            let words: Vec<String> = words.collect();
+            let text = |index: usize| match listed {
+                Some(listed) => listed.get(index).and_then(Value::as_str),
+                None => words.get(index).filter(|_| words.len() == count).map(String::as_str),
+            };
             let numbers = request.as_array().map(Vec::as_slice).unwrap_or_default().iter().enumerate();
             numbers
                 .filter_map(|(index, number)| {

@@ -4,6 +4,7 @@ use super::{View, estimate_cell, paragraph, titled};
 use crate::compare::Pareto;
 use crate::report::document::{Block, Cell, Column, Section, Table, Tone, text};
 use crate::report::glossary::Glossary;
+use crate::report::number;
 use crate::report::words::plain;
 use crate::stats::{Direction, Objective};
 
@@ -39,7 +40,7 @@ fn lines(lines: Vec<String>) -> Block {
 fn table(pareto: &Pareto) -> Table {
     let objectives = pareto.objectives.iter().map(|of| {
         let better = if of.direction == Direction::Lower { "lower is better" } else { "higher is better" };
-        Column::number(format!("{}, {better}", name(of.objective)))
+        Column::number(format!("{} ({}), {better}", name(of.objective), number::unit_in_words(&of.unit)))
     });
     let columns = [Column::text("run")].into_iter().chain(objectives).chain([Column::number("on the front")]);
     let rows = pareto.runs.iter().map(|run| {
