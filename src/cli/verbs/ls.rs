@@ -1,6 +1,9 @@
 //! `ls`: what there is.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
+use counterpath::harness::builtin;
 use counterpath::harness::metric::TASK_METRICS;
 use counterpath::harness::yaml::{Catalogue, Kind};
 use counterpath::trust::METRICS;
@@ -37,17 +40,31 @@ fn metrics() -> Vec<Value> {
     of_sets.chain(of_tasks).collect()
 }
 
+/// Built-in names and those of task files, in one order; a file's name takes the place of a built-in one.
 fn names(args: &Ls, kinds: &[Kind]) -> Result<Vec<Value>> {
+    let mut rows: BTreeMap<String, Value> = BTreeMap::new();
+    let mut tags: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for task in builtin::all() {
+        task.groups.iter().for_each(|group| tags.entry(*group).or_default().push(task.id));
+        if kinds.contains(&Kind::Task) {
+            let row = json!({"name": task.id, "kind": "built-in", "description": task.description, "files": task.files});
+            rows.insert(task.id.to_owned(), row);
+        }
+    }
+    if kinds.contains(&Kind::Tag) {
+        for (tag, tasks) in tags {
+            let description = format!("{} built-in tasks", tasks.len());
+            rows.insert(tag.to_owned(), json!({"name": tag, "kind": "tag", "tasks": tasks, "description": description}));
+        }
+    }
     let catalogue = Catalogue::scan(&args.include)?;
-    let listed = catalogue.entries().filter(|(_, entry)| kinds.contains(&entry.kind));
-    Ok(listed
-        .map(|(name, entry)| {
-            let path = entry.path.as_ref().map(|path| path.display().to_string());
-            let description = match &path {
-                Some(path) => path.clone(),
-                None => format!("{} tasks", entry.tasks.len()),
-            };
-            json!({"name": name, "kind": entry.kind.name(), "path": path, "tasks": entry.tasks, "description": description})
-        })
-        .collect())
+    for (name, entry) in catalogue.entries().filter(|(_, entry)| kinds.contains(&entry.kind)) {
+        let path = entry.path.as_ref().map(|path| path.display().to_string());
+        let description = path.clone().unwrap_or_else(|| format!("{} tasks", entry.tasks.len()));
+        let row = json!({
+            "name": name, "kind": entry.kind.name(), "path": path, "tasks": entry.tasks, "description": description,
+        });
+        rows.insert(name.to_owned(), row);
+    }
+    Ok(rows.into_values().collect())
 }

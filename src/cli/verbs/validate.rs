@@ -6,9 +6,9 @@ use anyhow::{Result, bail};
 use counterpath::base::Progress;
 use counterpath::harness::HarnessError;
 use counterpath::harness::prompt::PromptStyle;
-use counterpath::harness::select::{self, Asked};
+use counterpath::harness::select::{self, Asked, Found};
 use counterpath::harness::yaml::build::Limit;
-use counterpath::harness::yaml::{Overrides, Planned, TaskFile};
+use counterpath::harness::yaml::{Overrides, Planned};
 use counterpath::model::hub::{HubOptions, Network};
 use serde_json::{Value, json};
 
@@ -36,9 +36,9 @@ pub fn run(args: &Validate, format: Format, progress: &dyn Progress) -> Result<(
     };
     let named = select::named(&asked)?;
     let mut reports = Vec::new();
-    for file in &named.files {
-        let planned = select::planned(file, &asked, &PromptStyle::default(), progress);
-        reports.push((planned.is_ok(), report(file, planned)));
+    for found in &named.tasks {
+        let planned = select::planned(found, &asked, &PromptStyle::default(), progress);
+        reports.push((planned.is_ok(), report(found, planned)));
     }
     let failed = reports.iter().filter(|(fine, _)| !fine).count();
     let values: Vec<&Value> = reports.iter().map(|(_, report)| report).collect();
@@ -52,9 +52,12 @@ pub fn run(args: &Validate, format: Format, progress: &dyn Progress) -> Result<(
     }
 }
 
-fn report(file: &TaskFile, planned: Result<Planned, HarnessError>) -> Value {
-    let base = json!({"task": file.name, "path": file.path, "output_type": file.output_type.name()});
-    let mut report = base;
+fn report(found: &Found, planned: Result<Planned, HarnessError>) -> Value {
+    let path = match found {
+        Found::File(file) => Some(file.path.display().to_string()),
+        Found::BuiltIn(_) => None,
+    };
+    let mut report = json!({"task": found.name(), "path": path});
     match planned {
         Err(error) => {
             report["valid"] = false.into();
@@ -63,6 +66,7 @@ fn report(file: &TaskFile, planned: Result<Planned, HarnessError>) -> Value {
         Ok(planned) => {
             let task = &planned.task;
             report["valid"] = true.into();
+            report["output_type"] = task.output_type.name().into();
             report["documents"] = task.documents.into();
             report["rendered"] = task.questions.len().into();
             report["num_fewshot"] = task.num_fewshot.into();

@@ -80,7 +80,7 @@ fn loglikelihoods(
         .map(|score| Response::Loglikelihood {
             loglikelihood: score.loglikelihood,
             is_greedy: score.is_greedy,
-            logprobs: Vec::new(),
+            logprobs: score.logprobs,
         })
         .collect())
 }

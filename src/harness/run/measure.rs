@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::super::error::HarnessError;
-use super::super::metric::{MetricUse, TaskMetric, task_metric};
+use super::super::metric::{ALL, MetricUse, TaskMetric, task_metric};
 use super::super::question::{Answered, Response};
 use super::super::yaml::Planned;
 use super::super::yaml::file::Aggregation;
@@ -130,7 +130,7 @@ fn of_metrics(
         let name = used.id.strip_suffix("@lm-eval").unwrap_or(&used.id);
         let samples = (metric.collect)(answered, used)?;
         let aggregation = planned.scoring.aggregations.get(name).copied().unwrap_or_else(|| usual(name));
-        let whole = samples.iter().find(|sample| sample.population.is_empty()).or(samples.first());
+        let whole = samples.iter().find(|sample| sample.population == ALL).or(samples.first());
         let values = whole.map(|sample| doc_values(name, sample)).unwrap_or_default();
         let scores = samples.into_iter().map(|sample| score(metric, used, sample, population, settings));
         let scores = scores.collect::<Result<Vec<_>, _>>()?;
@@ -180,6 +180,8 @@ fn doc_values(metric: &str, sample: &Sample) -> Vec<(String, DocValue)> {
     let value = |item: &Item| match (metric, item.weight) {
         ("perplexity", _) => DocValue::Number(-item.value),
         ("word_perplexity" | "byte_perplexity", Some(weight)) => DocValue::Tuple(vec![-item.value, weight]),
+        // (gold, prediction).
+        ("f1" | "mcc", Some(gold)) => DocValue::Tuple(vec![gold, item.value]),
         ("bits_per_byte", Some(weight)) => DocValue::Tuple(vec![-item.value * std::f64::consts::LN_2, weight]),
         _ => DocValue::Number(item.value),
     };
@@ -212,7 +214,7 @@ fn scored(
     settings: &Settings,
 ) -> Result<MetricScore, HarnessError> {
     sample.population = match sample.population.as_str() {
-        "" => population.to_owned(),
+        "" | ALL => population.to_owned(),
         part => format!("{population}/{part}"),
     };
     let all = sample.items.len();

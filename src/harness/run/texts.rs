@@ -67,10 +67,10 @@ pub struct TextJob {
 impl TextJob {
     /// A job; `repeat` tells sampled answers to one prompt apart.
     pub fn new(checkpoint: Checkpoint<'_>, ids: Vec<u32>, generation: &Generation, repeat: &str) -> Self {
-        let keys = Keys::of(checkpoint.model.digest(), checkpoint.adapter);
+        let keys = Keys::of(checkpoint.model, checkpoint.adapter);
         let how = format!("{}\u{0}{repeat}", settings(generation));
         let how: Vec<u32> = how.bytes().map(u32::from).collect();
-        Self { key: keys.key("generate", &ids, [how.as_slice()]), ids, generation: generation.clone() }
+        Self { key: keys.key(&ids, &how), ids, generation: generation.clone() }
     }
 
     /// What jobs of one batch have in common.

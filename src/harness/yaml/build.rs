@@ -43,7 +43,10 @@ pub struct Overrides {
 
 impl Overrides {
     /// The numbers of the documents that are asked, of so many.
-    fn chosen(&self, documents: usize) -> Result<Vec<usize>, String> {
+    ///
+    /// # Errors
+    /// A document that there is not.
+    pub fn chosen(&self, documents: usize) -> Result<Vec<usize>, String> {
         if let Some(samples) = &self.samples {
             let wanted: BTreeSet<usize> = samples.iter().copied().collect();
             return match wanted.last().filter(|last| **last >= documents) {
@@ -394,8 +397,9 @@ impl<'a> Writer<'a> {
                     Value::Array(several) => several.as_slice(),
                     one => std::slice::from_ref(one),
                 };
-                // What is no choice is no target, and the answer is wrong: lm-eval warns and goes on.
-                Ok(Target::Choices { indexes: golds.iter().filter_map(|gold| place(gold, choices)).collect() })
+                // What is no choice stands behind the last one, and no answer is right: lm-eval warns and goes on.
+                let known = |gold| place(gold, choices).unwrap_or(choices.len());
+                Ok(Target::Choices { indexes: golds.iter().map(known).collect() })
             }
             OutputType::GenerateUntil => {
                 let texts = match (gold, choices) {

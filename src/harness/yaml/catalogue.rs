@@ -110,19 +110,20 @@ impl Catalogue {
     /// # Errors
     /// [`HarnessError::Unknown`] with the nearest of `others` and the own names where nothing matches.
     pub fn matching<'a>(
-        &'a self,
+        &self,
         pattern: &str,
         others: impl IntoIterator<Item = &'a str>,
     ) -> Result<Vec<String>, HarnessError> {
-        let all: BTreeSet<&str> = self.entries.keys().map(String::as_str).chain(others).collect();
+        let mut all: BTreeSet<String> = self.entries.keys().cloned().collect();
+        all.extend(others.into_iter().map(str::to_owned));
         let found: Vec<String> =
-            all.iter().filter(|name| glob(pattern, name)).map(|name| (*name).to_owned()).collect();
+            all.iter().filter(|name| glob(pattern, name)).cloned().collect();
         match found.is_empty() {
             false => Ok(found),
             true => Err(HarnessError::Unknown {
                 what: "task, group or tag",
                 given: pattern.into(),
-                hint: suggestion(pattern, all).map(str::to_owned),
+                hint: suggestion(pattern, all.iter().map(String::as_str)).map(str::to_owned),
             }),
         }
     }

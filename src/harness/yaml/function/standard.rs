@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::{Code, Doc, DocValue, Function, Outcome, each, text, texts, whole};
+use crate::harness::metric::words;
 use crate::harness::pattern::Pattern;
 use crate::harness::python;
 use crate::stats::{Objective, PythonRandom};
@@ -129,18 +130,6 @@ fn page(doc: &Doc, outcome: Outcome<'_>) -> Result<Vec<(String, DocValue)>, Stri
         ("byte_perplexity".into(), over(page.len())),
         ("bits_per_byte".into(), over(page.len())),
     ])
-}
-
-/// Pieces of a split on runs of white space: one more than there are runs.
-pub(crate) fn words(text: &str) -> usize {
-    let mut before = false;
-    let mut runs = 0;
-    for letter in text.chars() {
-        let space = python::is_space(letter);
-        runs += usize::from(space && !before);
-        before = space;
-    }
-    runs + 1
 }
 
 /// The two scenarios in an order that hangs on the better one's text, and whether it stands first.
