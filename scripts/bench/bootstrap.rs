@@ -23,8 +23,8 @@ fn items(name: &str, count: usize, per: usize) -> Vec<Item> {
 
 /// Times the replicates alone: the items are paired before the clock starts.
 pub fn run(args: &Args) -> Result<Value> {
-    let (first, second) =
-        (items("first", args.items, args.cluster_size), items("second", args.items, args.cluster_size));
+    let count = args.items.unwrap_or(10_000);
+    let (first, second) = (items("first", count, args.cluster_size), items("second", count, args.cluster_size));
     let paired = Paired::new(&first, &second, &Statistic::Mean)?;
     let bootstrap = Bootstrap { replicates: args.replicates, level: 0.95, seed: Seed::new(1) };
     let mut interval = None;
@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> Result<Value> {
         Ok(())
     })?;
     let interval = interval.context("an interval")?;
-    result["items"] = json!(args.items);
+    result["items"] = json!(count);
     result["clusters"] = json!(paired.clusters());
     result["replicates"] = json!(args.replicates);
     result["interval"] = json!([interval.low, interval.high]);

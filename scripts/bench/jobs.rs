@@ -84,15 +84,12 @@ struct Args {
     /// Also run every cell of a sweep on the naive engine, and fail where one lies apart
     #[arg(long)]
     naive: bool,
-    /// Items of `score`, where not all
+    /// Items of `score`, where not all, and of `bootstrap`, where not 10,000
     #[arg(long)]
     items: Option<usize>,
     /// Most tokens of one batch of `score`, `sweep` and `attribution`, where not as the library has it
     #[arg(long)]
     batch_tokens: Option<usize>,
-    /// Items of `bootstrap`
-    #[arg(long, default_value_t = 10_000)]
-    items: usize,
     /// Items a cluster of `bootstrap`
     #[arg(long, default_value_t = 4)]
     cluster_size: usize,

@@ -132,7 +132,8 @@ impl Filter {
     /// What the filter makes of one response. List filters leave it alone.
     fn one(&self, response: &Value, doc: &Map<String, Value>) -> Result<Value, String> {
         let text = response.as_str();
-        let of_text = |change: &dyn Fn(&str) -> String| text.map_or_else(|| response.clone(), |text| change(text).into());
+        let of_text =
+            |change: &dyn Fn(&str) -> String| text.map_or_else(|| response.clone(), |text| change(text).into());
         Ok(match self {
             Self::TakeFirst | Self::TakeFirstK(_) | Self::MajorityVote => response.clone(),
             Self::RemoveWhitespace => of_text(&|text| python::strip(text).to_owned()),
@@ -158,12 +159,17 @@ impl Filter {
         };
         match self {
             Self::TakeFirst => responses.into_iter().next().ok_or_else(|| "there is no response to take".into()),
-            Self::TakeFirstK(k) if responses.len() < *k => {
-                Err(format!("take_first_k: {k} responses are needed and there are {}; raise `repeats`", responses.len()))
-            }
+            Self::TakeFirstK(k) if responses.len() < *k => Err(format!(
+                "take_first_k: {k} responses are needed and there are {}; raise `repeats`",
+                responses.len()
+            )),
             Self::TakeFirstK(k) => Ok(responses.into_iter().take(*k).collect()),
             Self::MajorityVote => Ok(Value::Array(most_frequent(responses).into_iter().collect())),
-            _ => responses.iter().map(|response| self.one(response, doc)).collect::<Result<Vec<_>, _>>().map(Value::Array),
+            _ => responses
+                .iter()
+                .map(|response| self.one(response, doc))
+                .collect::<Result<Vec<_>, _>>()
+                .map(Value::Array),
         }
     }
 }
@@ -189,10 +195,9 @@ fn patterns(value: Option<&Value>) -> Result<Vec<Pattern>, String> {
     match value {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::String(one)) => Ok(vec![Pattern::new(one)?]),
-        Some(Value::Array(several)) => several
-            .iter()
-            .map(|one| Pattern::new(one.as_str().ok_or("a pattern that is no text")?))
-            .collect(),
+        Some(Value::Array(several)) => {
+            several.iter().map(|one| Pattern::new(one.as_str().ok_or("a pattern that is no text")?)).collect()
+        }
         Some(_) => Err("`regexes_to_ignore` must be a list of patterns".into()),
     }
 }

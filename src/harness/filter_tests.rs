@@ -9,7 +9,8 @@ fn filters_answer_as_those_of_lm_eval() {
     assert!(cases.len() >= 15);
     for case in cases {
         let entries = case["filters"].as_array().expect("filters");
-        let filters = entries.iter().map(|entry| Filter::parse(entry.as_object().expect("an entry")).expect("a filter"));
+        let filters =
+            entries.iter().map(|entry| Filter::parse(entry.as_object().expect("an entry")).expect("a filter"));
         let pipeline = Pipeline { name: "f".into(), filters: filters.collect() };
         let responses: Vec<String> = serde_json::from_value(case["responses"].clone()).expect("responses");
         let doc = case["doc"].as_object().expect("a document");

@@ -208,10 +208,10 @@ mod tests {
         let one = |texts: &[&str]| texts.iter().map(|text| Found::One((*text).into())).collect::<Vec<_>>();
         assert_eq!(all(r"#### (\-?[0-9\.\,]+)", "a #### 12,5. #### -3"), one(&["12,5.", "-3"]));
         assert_eq!(all("(?=(female|woman|man|male))", "a woman, male"), one(&["woman", "man", "male"]));
-        assert_eq!(all(r"(\d)|([a-z])", "1b"), [
-            Found::Groups(vec!["1".into(), String::new()]),
-            Found::Groups(vec![String::new(), "b".into()])
-        ]);
+        assert_eq!(
+            all(r"(\d)|([a-z])", "1b"),
+            [Found::Groups(vec!["1".into(), String::new()]), Found::Groups(vec![String::new(), "b".into()])]
+        );
         assert_eq!(all(r"{\s*([^}]*?)\s*}", "x { a } {b}"), one(&["a", "b"]));
         assert_eq!(all("[][a]+", "[a]b"), one(&["[a]"]));
         assert_eq!(all("a$", "a\n"), one(&["a"]));

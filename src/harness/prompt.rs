@@ -112,9 +112,8 @@ impl Turn<'_> {
     pub fn messages(&self) -> Vec<Message> {
         let prefix = self.prefix.filter(|prefix| !prefix.is_empty());
         let answer = self.answer.filter(|answer| !answer.is_empty());
-        let apart = |prefix: &str| {
-            !self.question.is_empty() && !ends_with_space(self.question) && !starts_with_space(prefix)
-        };
+        let apart =
+            |prefix: &str| !self.question.is_empty() && !ends_with_space(self.question) && !starts_with_space(prefix);
         let delimited = match (answer, prefix) {
             (Some(_), None) => true,
             (_, Some(prefix)) => apart(prefix),
@@ -198,7 +197,8 @@ mod tests {
     #[test]
     fn questions_and_answers_are_delimited_as_in_lm_eval() {
         // ConfigurableTask.build_qa_turn and Message.to_text of lm-eval 0.4.13 with the same arguments.
-        let turn = Turn { question: "Q:", answer: None, prefix: None, target_delimiter: " ", fewshot_delimiter: "\n\n" };
+        let turn =
+            Turn { question: "Q:", answer: None, prefix: None, target_delimiter: " ", fewshot_delimiter: "\n\n" };
         assert_eq!(plain(turn), "Q:");
         assert_eq!(plain(Turn { answer: Some("a"), ..turn }), "Q: a\n\n");
         assert_eq!(plain(Turn { prefix: Some("The"), ..turn }), "Q: The");
@@ -206,7 +206,10 @@ mod tests {
         assert_eq!(plain(Turn { question: "Q\n", prefix: Some("The"), answer: Some(" a"), ..turn }), "Q\nThe a\n\n");
         assert_eq!(plain(Turn { question: "", prefix: Some("The"), ..turn }), "The");
         assert_eq!(plain(Turn { answer: Some(""), ..turn }), "Q:");
-        assert_eq!((joined("a", "b", "-"), joined("a ", "b", "-"), joined("", "b", "-")), ("a-b".into(), "a b".into(), "b".into()));
+        assert_eq!(
+            (joined("a", "b", "-"), joined("a ", "b", "-"), joined("", "b", "-")),
+            ("a-b".into(), "a b".into(), "b".into())
+        );
     }
 
     #[test]

@@ -245,7 +245,10 @@ impl Reader<'_> {
             return Ok(whole.into());
         }
         let number = written.parse::<f64>().ok().filter(|_| !written.contains(|l: char| l.is_alphabetic() && l != 'e'));
-        number.and_then(serde_json::Number::from_f64).map(Value::Number).ok_or_else(|| format!("{written:?} is no number"))
+        number
+            .and_then(serde_json::Number::from_f64)
+            .map(Value::Number)
+            .ok_or_else(|| format!("{written:?} is no number"))
     }
 
     fn word(&mut self) -> Result<Value, String> {
@@ -295,7 +298,10 @@ mod tests {
         assert_eq!(text(&value), "{'a': [1, 2.0, 1e-07, 1e+16, True, None, \"it's\", 'a\\xa0b\\u200b']}");
         assert_eq!(text(&json!("plain")), "plain");
         assert_eq!(dumps(&json!({"é": [1.0, null]})), "{\"é\": [1.0, null]}");
-        assert_eq!(dumps_indented(&json!({"a": [], "b": {"c": 1}})), "{\n  \"a\": [],\n  \"b\": {\n    \"c\": 1\n  }\n}");
+        assert_eq!(
+            dumps_indented(&json!({"a": [], "b": {"c": 1}})),
+            "{\n  \"a\": [],\n  \"b\": {\n    \"c\": 1\n  }\n}"
+        );
         assert_eq!((capitalize("éTé x"), strip("\u{1f} a\u{a0}")), ("Été x".into(), "a"));
     }
 

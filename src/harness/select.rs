@@ -103,7 +103,9 @@ pub fn named(asked: &Asked<'_>) -> Result<Named, HarnessError> {
             }
         }
     }
-    for (what, names) in [("--data", asked.data.keys().collect::<Vec<_>>()), ("--samples", asked.samples.keys().collect())] {
+    for (what, names) in
+        [("--data", asked.data.keys().collect::<Vec<_>>()), ("--samples", asked.samples.keys().collect())]
+    {
         names.into_iter().try_for_each(|name| belongs(what, name, &named))?;
     }
     Ok(named)

@@ -202,9 +202,9 @@ mod client {
         let mut files = Vec::new();
         for (split, name) in target.parts(&names, config)? {
             let path = match &fetched {
-                Some((repo, commit)) => target.file(repo, commit, &name, progress)?.join(
-                    name.rsplit('/').next().unwrap_or(&name),
-                ),
+                Some((repo, commit)) => {
+                    target.file(repo, commit, &name, progress)?.join(name.rsplit('/').next().unwrap_or(&name))
+                }
                 None => {
                     let cache = Cache::new(options.cache.clone()).repo(target.repo(PARQUET));
                     cache.get(&name).ok_or_else(|| target.not_cached(&name))?
@@ -269,9 +269,17 @@ mod client {
             let wanted = wanted.ok_or_else(|| HubError::NoConfig {
                 id: self.id.to_owned(),
                 config: config.map(str::to_owned),
-                found: if known.is_empty() { "none".into() } else { known.iter().copied().collect::<Vec<_>>().join(", ") },
+                found: if known.is_empty() {
+                    "none".into()
+                } else {
+                    known.iter().copied().collect::<Vec<_>>().join(", ")
+                },
             })?;
-            Ok(all.iter().filter(|(part, ..)| part == wanted).map(|(_, split, name)| (split.clone(), name.clone())).collect())
+            Ok(all
+                .iter()
+                .filter(|(part, ..)| part == wanted)
+                .map(|(_, split, name)| (split.clone(), name.clone()))
+                .collect())
         }
 
         fn cached(&self) -> Result<PathBuf, HubError> {

@@ -12,7 +12,7 @@ use super::architecture::{Architecture, Dimension};
 use super::attention::{Branching, Keep};
 use super::base_type::BaseType;
 use super::block::Adding;
-use super::cache::{KeyValueCache, Kept};
+use super::cache::{Kept, KeyValueCache};
 use super::decoder::{Decoder, Pass, Prefix, Readout, Start};
 use super::error::ModelError;
 use super::family::{self, Blueprint};
@@ -204,7 +204,8 @@ impl LanguageModel {
     /// What a pass is computed in and matrices are kept in, such as `F32` or `F32 over Q8_0`: with the digest, what numbers
     /// hang on.
     pub fn precision(&self) -> String {
-        let kinds: BTreeSet<String> = self.shared.packed.values().map(|packed| format!("{:?}", packed.kind())).collect();
+        let kinds: BTreeSet<String> =
+            self.shared.packed.values().map(|packed| format!("{:?}", packed.kind())).collect();
         let kinds: Vec<String> = kinds.into_iter().collect();
         match kinds.is_empty() {
             true => format!("{:?}", self.dtype()),

@@ -62,9 +62,10 @@ pub use language_model::{LanguageModel, LinearModule, LoadOptions};
 pub use merge::Merged;
 pub use rotary::{DynamicRotary, LongRotary, Rotary};
 pub use score::{
-    Score, ScoreRequest, ScoreWork, TokenizedPrompt, score_with_adapters, split_pairs, split_text, split_tokens, tokenize_prompt,
+    Score, ScoreRequest, ScoreWork, TokenizedPrompt, score_with_adapters, split_pairs, split_text, split_tokens,
+    tokenize_prompt,
 };
 pub use stream_maps::{Part, StreamMaps};
 pub use targets::{AnswerRows, Row, answer_loglikelihoods, target_logprobs};
-pub use until::{Generated, UntilRequest, generate_until};
 pub use text::{Encoded, Special, TextTokenizer};
+pub use until::{Generated, UntilRequest, generate_until};

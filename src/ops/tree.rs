@@ -96,7 +96,13 @@ pub fn tree_attention(
     tree.check(tokens, stored[0])?;
     let whole = batch == 1 && kv_heads > 0 && heads % kv_heads == 0 && k.dims() == v.dims();
     if !whole || at.len() != reads || at.iter().any(|token| *token >= tokens) {
-        candle_core::bail!("queries {:?} at {} tokens of keys {:?}, values {:?}", q.dims(), at.len(), k.dims(), v.dims());
+        candle_core::bail!(
+            "queries {:?} at {} tokens of keys {:?}, values {:?}",
+            q.dims(),
+            at.len(),
+            k.dims(),
+            v.dims()
+        );
     }
     let runs = tree.runs()?;
     let asked = asked(tree.spans, at);
@@ -185,7 +191,8 @@ impl<'a> Vectors<'a> {
     fn attend(&self, queried: &Queried<'_>, head: usize, runs: &[Run], how: Attending) -> Vec<f32> {
         let width = self.width;
         let place = |token: usize| CausalMask { offset: queried.start + token, window: how.mask.window };
-        let [Some(first), Some(last)] = [queried.queries.first(), queried.queries.last()].map(|q| q.map(|q| q.1)) else {
+        let [Some(first), Some(last)] = [queried.queries.first(), queried.queries.last()].map(|q| q.map(|q| q.1))
+        else {
             return Vec::new();
         };
         let from = place(first).visible(0, usize::MAX).start / LANES * LANES;

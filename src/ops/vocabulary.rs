@@ -209,7 +209,8 @@ impl<'a> Sweep<'a> {
         for start in (0..self.rows).step_by(ROWS) {
             let rows = ROWS.min(self.rows - start);
             let logits = logits.get_mut(..rows * tokens).unwrap_or_default();
-            let left = (self.x.get(start * width..(start + rows) * width).unwrap_or_default(), Matrix::dense(rows, width));
+            let left =
+                (self.x.get(start * width..(start + rows) * width).unwrap_or_default(), Matrix::dense(rows, width));
             let target = (&mut *logits, Matrix::dense(rows, tokens));
             multiply(target, left, (weight, matrix), 1.0, Onto::Overwrite, Threads::One);
             for row in logits.chunks_exact_mut(tokens.max(1)) {

@@ -118,7 +118,8 @@ impl Pass<'_> {
             let whole = self.work(scorer, &distinct)?;
             let (rest, left) = (self.work(scorer, &open)?, whole.tokens_left(&finished));
             // What a stopped run leaves is a few passes more than the rest alone; scattered holes are many.
-            match open.len() == distinct.len() || left <= rest.tokens() + 2 * self.batch_tokens.min(rest.largest_pass()) {
+            match open.len() == distinct.len() || left <= rest.tokens() + 2 * self.batch_tokens.min(rest.largest_pass())
+            {
                 true => self.run(scorer, &whole, &distinct, &finished)?,
                 false => self.run(scorer, &rest, &open, &[])?,
             }
@@ -195,10 +196,8 @@ pub fn answer_table(
         context: prompt.ids.clone(),
         continuation: continuation.clone(),
     };
-    let requests: Vec<Vec<ScoreRequest>> = tokenized
-        .iter()
-        .map(|prompt| prompt.answers.iter().map(|answer| request(prompt, answer)).collect())
-        .collect();
+    let requests: Vec<Vec<ScoreRequest>> =
+        tokenized.iter().map(|prompt| prompt.answers.iter().map(|answer| request(prompt, answer)).collect()).collect();
     let mut asked = Vec::with_capacity(requests.len());
     for ((name, prompt), requests) in distinct.iter().zip(&requests) {
         for (answer, request) in prompt.answers.iter().zip(requests) {
@@ -257,9 +256,9 @@ pub fn score_named(
         let adapter = adapter.as_deref();
         let keys = match keys.entry(adapter) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => place.insert(
-                scorer.keys(adapter).map_err(|source| TrustError::Prompt { item: name.clone(), source })?,
-            ),
+            Entry::Vacant(place) => {
+                place.insert(scorer.keys(adapter).map_err(|source| TrustError::Prompt { item: name.clone(), source })?)
+            }
         };
         let key = keys.key(&request.context, &request.continuation);
         asked.push(Asked { key, name, what: "the continuation".into(), adapter, request });

@@ -5,8 +5,8 @@ use candle_core::Tensor;
 use counterpath::base::{Seed, Silent, seed::index};
 use counterpath::model::score::score;
 use counterpath::model::{
-    Adapter, AdapterBank, BaseType, LanguageModel, LoadOptions, LoraSpec, NoHooks, Readout, Score, ScoreRequest, ScoreWork,
-    TargetModules, score_with_adapters,
+    Adapter, AdapterBank, BaseType, LanguageModel, LoadOptions, LoraSpec, NoHooks, Readout, Score, ScoreRequest,
+    ScoreWork, TargetModules, score_with_adapters,
 };
 use proptest::prelude::*;
 
@@ -50,7 +50,10 @@ fn hold(name: &str, model: &LanguageModel, requests: &[ScoreRequest], scores: &[
         assert_eq!((score.num_tokens, score.logprobs.len()), (expected.len(), expected.len()), "{name}");
         for (found, (expected, _)) in score.logprobs.iter().zip(&expected) {
             let apart = (f64::from(*found) - expected).abs();
-            assert!(apart <= tolerance * spread(*expected), "{name}: {found} against {expected}, {apart:e} apart ({request:?})");
+            assert!(
+                apart <= tolerance * spread(*expected),
+                "{name}: {found} against {expected}, {apart:e} apart ({request:?})"
+            );
         }
         let sum: f64 = expected.iter().map(|(logprob, _)| logprob).sum();
         let spread: f64 = expected.iter().map(|(logprob, _)| spread(*logprob)).sum();
@@ -207,7 +210,8 @@ fn adapters_banks_and_fewer_bits_go_through_the_same_passes() {
 fn the_same_bytes_at_any_number_of_threads_and_close_at_any_size_of_pass() {
     let Some(model) = stories() else { return };
     let asked = requests(5, 60, 512, 200);
-    let bits = |scores: &[Score]| -> Vec<u32> { scores.iter().flat_map(|s| s.logprobs.iter().map(|p| p.to_bits())).collect() };
+    let bits =
+        |scores: &[Score]| -> Vec<u32> { scores.iter().flat_map(|s| s.logprobs.iter().map(|p| p.to_bits())).collect() };
     let on = |threads: usize, batch_tokens: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
         pool.install(|| score(&model, &asked, batch_tokens, &Silent).expect("scores"))

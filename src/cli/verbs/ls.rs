@@ -47,14 +47,18 @@ fn names(args: &Ls, kinds: &[Kind]) -> Result<Vec<Value>> {
     for task in builtin::all() {
         task.groups.iter().for_each(|group| tags.entry(*group).or_default().push(task.id));
         if kinds.contains(&Kind::Task) {
-            let row = json!({"name": task.id, "kind": "built-in", "description": task.description, "files": task.files});
+            let row =
+                json!({"name": task.id, "kind": "built-in", "description": task.description, "files": task.files});
             rows.insert(task.id.to_owned(), row);
         }
     }
     if kinds.contains(&Kind::Tag) {
         for (tag, tasks) in tags {
             let description = format!("{} built-in tasks", tasks.len());
-            rows.insert(tag.to_owned(), json!({"name": tag, "kind": "tag", "tasks": tasks, "description": description}));
+            rows.insert(
+                tag.to_owned(),
+                json!({"name": tag, "kind": "tag", "tasks": tasks, "description": description}),
+            );
         }
     }
     let catalogue = Catalogue::scan(&args.include)?;

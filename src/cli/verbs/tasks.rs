@@ -37,7 +37,8 @@ const WIDTH: usize = 120;
 pub fn data(given: &[String]) -> Result<BTreeMap<String, PathBuf>> {
     let pair = |text: &String| {
         let pair = text.split_once('=').filter(|(task, path)| !task.is_empty() && !path.is_empty());
-        let (task, path) = pair.with_context(|| format!("--data {text}: TASK=PATH is expected, such as bbq=data/Age.jsonl"))?;
+        let (task, path) =
+            pair.with_context(|| format!("--data {text}: TASK=PATH is expected, such as bbq=data/Age.jsonl"))?;
         Ok((task.to_owned(), PathBuf::from(path)))
     };
     given.iter().map(pair).collect()
@@ -89,7 +90,10 @@ pub fn evaluate(args: &Evaluate, format: Format, progress: &dyn Progress) -> Res
     files::check_writable(&output.folder).context("--output")?;
     let chat = &args.model.load.chat;
     // Prompts are put into the template here, with their examples: the model itself sees plain text.
-    let plain = ModelArgs { load: super::super::args::LoadArgs { chat: ChatArgs::default(), ..args.model.load.clone() }, ..args.model.clone() };
+    let plain = ModelArgs {
+        load: super::super::args::LoadArgs { chat: ChatArgs::default(), ..args.model.load.clone() },
+        ..args.model.clone()
+    };
     let sets = work::open_evaluated(args)?;
     // Without a template, mistakes in tasks and data show before weights are read.
     let (planned, loaded) = match chat.chat_template {
@@ -345,7 +349,11 @@ fn text(rows: &[Value]) -> String {
     };
     let mut out = table(&heads, &rows.iter().map(line).collect::<Vec<_>>(), WIDTH);
     for row in rows.iter().filter(|row| row["bad_rows"].as_u64().is_some_and(|bad| bad > 0)) {
-        out.push_str(&format!("! {}: {} rows of its data could not be read and are left out\n", cell(row, "task"), row["bad_rows"]));
+        out.push_str(&format!(
+            "! {}: {} rows of its data could not be read and are left out\n",
+            cell(row, "task"),
+            row["bad_rows"]
+        ));
     }
     out
 }

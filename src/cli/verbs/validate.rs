@@ -20,11 +20,8 @@ use super::{Format, print_json};
 /// Checks tasks, and says of each what was found.
 pub fn run(args: &Validate, format: Format, progress: &dyn Progress) -> Result<()> {
     let hub = hub_options().ok().map(|hub| HubOptions { network: Network::Offline, ..hub });
-    let overrides = Overrides {
-        limit: Some(Limit::Count(args.limit)),
-        num_fewshot: args.num_fewshot,
-        ..Overrides::default()
-    };
+    let overrides =
+        Overrides { limit: Some(Limit::Count(args.limit)), num_fewshot: args.num_fewshot, ..Overrides::default() };
     let asked = Asked {
         names: &args.tasks,
         include: &args.source.include,
@@ -72,7 +69,8 @@ fn report(found: &Found, planned: Result<Planned, HarnessError>) -> Value {
             report["num_fewshot"] = task.num_fewshot.into();
             report["metrics"] = task.metrics.iter().map(|metric| metric.id.clone()).collect();
             report["bad_rows"] = task.bad_rows.clone().into();
-            report["first"] = serde_json::to_value(task.questions.first().map(|question| &question.requests)).unwrap_or_default();
+            report["first"] =
+                serde_json::to_value(task.questions.first().map(|question| &question.requests)).unwrap_or_default();
         }
     }
     report

@@ -217,9 +217,7 @@ pub fn results(tasks: &[Evaluated], groups: &[Group], info: &RunInfo<'_>, log: L
     set("versions", sorted(versions));
     set("n-shot", sorted(shots));
     set("higher_is_better", sorted(better));
-    let counts = |task: &Evaluated| {
-        json!({"original": task.planned.task.documents, "effective": task.planned.task.questions.len()})
-    };
+    let counts = |task: &Evaluated| json!({"original": task.planned.task.documents, "effective": task.planned.task.questions.len()});
     set("n-samples", of(&counts).into_iter().collect::<Map<_, _>>().into());
     set("config", config(info));
     set("git_hash", Value::Null);

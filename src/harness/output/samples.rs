@@ -35,9 +35,8 @@ fn line(task: &Evaluated, pipeline: &Pipeline, result: &FilterResult, answer: &A
     // Repeated requests are one in lm-eval, with several responses.
     let asked = if generates { 1 } else { question.requests.len() };
     let arguments = question.requests.iter().take(asked).enumerate();
-    let arguments: Map<String, Value> = arguments
-        .map(|(index, request)| (format!("gen_args_{index}"), arguments_of(task, request).into()))
-        .collect();
+    let arguments: Map<String, Value> =
+        arguments.map(|(index, request)| (format!("gen_args_{index}"), arguments_of(task, request).into())).collect();
     let responses: Vec<Value> = match generates {
         true => vec![answer.responses.iter().map(said).collect()],
         false => answer.responses.iter().map(|response| Value::Array(vec![said(response)])).collect(),

@@ -28,11 +28,11 @@ pub(super) fn negate(given: &Given<'_>) -> Result<Vec<Made>, Declined> {
 /// Where the last sentence begins: behind a mark and blanks.
 fn last_sentence(text: &str) -> usize {
     let body = text.trim_end().trim_end_matches(['.', '!', '?', '"', ')']);
-    let ends = body.char_indices().filter(|(at, c)| {
+    let mut ends = body.char_indices().filter(|(at, c)| {
         matches!(c, '.' | '!' | '?' | '\n')
             && body.get(at + 1..).is_some_and(|rest| *c == '\n' || rest.starts_with([' ', '\n']))
     });
-    let end = ends.last().map_or(0, |(at, _)| at + 1);
+    let end = ends.next_back().map_or(0, |(at, _)| at + 1);
     end + text.get(end..).map_or(0, |rest| rest.len() - rest.trim_start().len())
 }
 

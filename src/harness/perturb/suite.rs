@@ -293,6 +293,6 @@ impl Perturbed {
             }
             used
         };
-        crate::harness::metric::SUITE_METRICS.iter().map(|id| used(&id)).collect()
+        crate::harness::metric::SUITE_METRICS.iter().map(|id| used(id)).collect()
     }
 }

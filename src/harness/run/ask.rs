@@ -143,11 +143,19 @@ fn texts(
         }
     }
     asker.pass.progress.finish();
-    Ok(jobs.iter().map(|job| Response::Text { text: asker.texts.get(&job.key).unwrap_or_default().to_owned() }).collect())
+    Ok(jobs
+        .iter()
+        .map(|job| Response::Text { text: asker.texts.get(&job.key).unwrap_or_default().to_owned() })
+        .collect())
 }
 
 /// The tokens of a prompt, its start cut off where the answer would not fit behind it.
-fn prompt_tokens(model: &LanguageModel, name: &str, context: &str, max_tokens: usize) -> Result<Vec<u32>, HarnessError> {
+fn prompt_tokens(
+    model: &LanguageModel,
+    name: &str,
+    context: &str,
+    max_tokens: usize,
+) -> Result<Vec<u32>, HarnessError> {
     let limit = model.architecture().max_positions;
     let tokenizer = model.tokenizer()?;
     let mut ids = tokenizer.encode(context, Special::Default)?.ids;

@@ -77,10 +77,12 @@ pub(crate) fn takes_one(pipeline: &Pipeline) -> bool {
 
 /// What stands for an answer that a pipeline does not find.
 fn fallbacks(pipeline: &Pipeline) -> Vec<&str> {
-    let of = |filter| match filter {
-        &Filter::Regex(ref regex) => Some(regex.fallback.as_str()),
-        &Filter::MultiChoiceRegex(ref choice) => Some(choice.regex.fallback.as_str()),
-        _ => None,
-    };
+    fn of(filter: &Filter) -> Option<&str> {
+        match filter {
+            Filter::Regex(regex) => Some(&regex.fallback),
+            Filter::MultiChoiceRegex(choice) => Some(&choice.regex.fallback),
+            _ => None,
+        }
+    }
     pipeline.filters.iter().filter_map(of).collect()
 }

@@ -89,8 +89,7 @@ pub struct Planned {
 
 impl From<Task> for Planned {
     fn from(task: Task) -> Self {
-        let scoring =
-            Scoring { function: None, aggregations: BTreeMap::new(), higher_is_better: BTreeMap::new() };
+        let scoring = Scoring { function: None, aggregations: BTreeMap::new(), higher_is_better: BTreeMap::new() };
         Self { task, filters: vec![Pipeline::default()], scoring, generation: Map::new() }
     }
 }
@@ -252,12 +251,7 @@ impl<'a> Writer<'a> {
         Ok(question)
     }
 
-    fn contexts(
-        &mut self,
-        doc: &Doc,
-        choices: Option<&[String]>,
-        prefix: Option<&str>,
-    ) -> Result<Contexts, String> {
+    fn contexts(&mut self, doc: &Doc, choices: Option<&[String]>, prefix: Option<&str>) -> Result<Contexts, String> {
         let file = self.file;
         let mut messages = Vec::new();
         let description = self.fields.resolved(&file.description, doc)?;
@@ -278,9 +272,7 @@ impl<'a> Writer<'a> {
         let turn = |question: &str, delimiter: &'_ str| {
             Turn { question, answer: None, prefix, target_delimiter: delimiter, fewshot_delimiter: "" }.messages()
         };
-        let text = |messages: Vec<Message>| {
-            render(&messages, self.style, prefix).map_err(|error| error.to_string())
-        };
+        let text = |messages: Vec<Message>| render(&messages, self.style, prefix).map_err(|error| error.to_string());
         if self.multiple_input {
             let choices = choices.ok_or("each choice is a context, and there are no choices")?;
             let contexts = choices.iter().map(|choice| text([messages.clone(), turn(choice, "")].concat()));
@@ -326,10 +318,14 @@ impl<'a> Writer<'a> {
             Value::String(text) => Some(text.clone()),
             Value::Array(several) => match several.first() {
                 Some(Value::String(text)) => Some(text.clone()),
-                Some(index) => Some(of(index).ok_or_else(|| format!("the answer {} is no text", python::repr(&answer)))?),
+                Some(index) => {
+                    Some(of(index).ok_or_else(|| format!("the answer {} is no text", python::repr(&answer)))?)
+                }
                 None => return Err("the answer is an empty list".into()),
             },
-            index => Some(of(index).ok_or_else(|| format!("the answer {} is no text and no choice", python::repr(index)))?),
+            index => {
+                Some(of(index).ok_or_else(|| format!("the answer {} is no text and no choice", python::repr(index)))?)
+            }
         };
         let prefix = match &fewshot.gen_prefix {
             Some(text) => Some(self.fields.resolved(text, doc)?),
@@ -345,7 +341,12 @@ impl<'a> Writer<'a> {
         Ok(turn.messages())
     }
 
-    fn requests(&self, contexts: &Contexts, choices: Option<&[String]>, target: &Value) -> Result<Vec<Request>, String> {
+    fn requests(
+        &self,
+        contexts: &Contexts,
+        choices: Option<&[String]>,
+        target: &Value,
+    ) -> Result<Vec<Request>, String> {
         let file = self.file;
         let of = |context: &str, continuation: String| Request::Loglikelihood { context: context.into(), continuation };
         let one = || match contexts {
@@ -369,7 +370,9 @@ impl<'a> Writer<'a> {
                 let delimiter = match (self.style.chat, &file.gen_prefix) {
                     (None, _) => &*file.target_delimiter,
                     // The template ends where the answer begins.
-                    (Some(_), Some(prefix)) if !prefix.is_empty() && !ends_with_space(prefix) => &*file.target_delimiter,
+                    (Some(_), Some(prefix)) if !prefix.is_empty() && !ends_with_space(prefix) => {
+                        &*file.target_delimiter
+                    }
                     (Some(_), _) => "",
                 };
                 let mut requests: Vec<Request> = match contexts {
@@ -475,11 +478,8 @@ fn usual(output: OutputType) -> &'static [&'static str] {
 }
 
 fn measured(file: &TaskFile) -> Result<(Vec<MetricUse>, Scoring), HarnessError> {
-    let mut scoring = Scoring {
-        function: file.process_results,
-        aggregations: BTreeMap::new(),
-        higher_is_better: BTreeMap::new(),
-    };
+    let mut scoring =
+        Scoring { function: file.process_results, aggregations: BTreeMap::new(), higher_is_better: BTreeMap::new() };
     let mut uses = Vec::new();
     let Some(entries) = &file.metrics else {
         if scoring.function.is_none() {
@@ -496,10 +496,8 @@ fn measured(file: &TaskFile) -> Result<(Vec<MetricUse>, Scoring), HarnessError> 
         }
     }
     for used in &uses {
-        super::super::metric::task_metric(&used.id).map_err(|error| HarnessError::Task {
-            task: file.name.clone(),
-            message: error.to_string(),
-        })?;
+        super::super::metric::task_metric(&used.id)
+            .map_err(|error| HarnessError::Task { task: file.name.clone(), message: error.to_string() })?;
     }
     Ok((uses, scoring))
 }

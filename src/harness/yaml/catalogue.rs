@@ -116,8 +116,7 @@ impl Catalogue {
     ) -> Result<Vec<String>, HarnessError> {
         let mut all: BTreeSet<String> = self.entries.keys().cloned().collect();
         all.extend(others.into_iter().map(str::to_owned));
-        let found: Vec<String> =
-            all.iter().filter(|name| glob(pattern, name)).cloned().collect();
+        let found: Vec<String> = all.iter().filter(|name| glob(pattern, name)).cloned().collect();
         match found.is_empty() {
             false => Ok(found),
             true => Err(HarnessError::Unknown {
@@ -236,7 +235,9 @@ impl Head {
         for (key, block) in blocks(&text) {
             match key {
                 "class" => head.class = true,
-                "task" => head.task = simple(block).or_else(|| names(path, block).ok()?.filter(|n| n.len() == 1)?.pop()),
+                "task" => {
+                    head.task = simple(block).or_else(|| names(path, block).ok()?.filter(|n| n.len() == 1)?.pop())
+                }
                 "group" => head.group = simple(block).or_else(|| names(path, block).ok()??.pop()),
                 "tag" => {
                     head.tags = match simple(block) {
@@ -316,7 +317,10 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("counterpath-catalogue-{}", std::process::id()));
         for (file, content) in [
             ("a/base.yaml", "tag:\n  - first\n  - 'second'\ntask: base # one\noutput_type: multiple_choice\n"),
-            ("a/deeper/child.yaml", "include: ../base.yaml\n\"task\": \"child\"\ndoc_to_text: \"\\\n  task: no\\\n  \"\n"),
+            (
+                "a/deeper/child.yaml",
+                "include: ../base.yaml\n\"task\": \"child\"\ndoc_to_text: \"\\\n  task: no\\\n  \"\n",
+            ),
             ("a/group.yaml", "group: both\ntask:\n  - base\n  - child\naggregate_metric_list: []\n"),
             ("a/_template_yaml", "tag: third\n"),
             ("a/third.yaml", "include:\n  - _template_yaml\ntask: named\ntag: [x, y]\n"),
@@ -329,17 +333,20 @@ mod tests {
         }
         let catalogue = Catalogue::scan(&[folder.join("a"), folder.join("b")]).expect("names");
         let listed: Vec<_> = catalogue.entries().map(|(name, entry)| (name, entry.kind)).collect();
-        assert_eq!(listed, [
-            ("base", Kind::Task),
-            ("both", Kind::Group),
-            ("child", Kind::Task),
-            ("code", Kind::Python),
-            ("first", Kind::Tag),
-            ("named", Kind::Task),
-            ("second", Kind::Tag),
-            ("x", Kind::Tag),
-            ("y", Kind::Tag),
-        ]);
+        assert_eq!(
+            listed,
+            [
+                ("base", Kind::Task),
+                ("both", Kind::Group),
+                ("child", Kind::Task),
+                ("code", Kind::Python),
+                ("first", Kind::Tag),
+                ("named", Kind::Task),
+                ("second", Kind::Tag),
+                ("x", Kind::Tag),
+                ("y", Kind::Tag),
+            ]
+        );
         let first: Vec<_> = catalogue.get("first").expect("tag").tasks.iter().collect();
         assert_eq!(first, ["base", "child"]);
         assert!(catalogue.get("base").is_some_and(|entry| entry.path == Some(folder.join("b/over.yaml"))));

@@ -185,10 +185,11 @@ fn of_kind(file: &TaskFile, folder: &Path) -> Result<BTreeMap<String, Vec<PathBu
         }
     };
     match file.dataset_kwargs.get("data_files") {
-        None => Err("`dataset_kwargs.data_files` must say which files its documents are in; or give them with --data".into()),
-        Some(Value::Object(splits)) => {
-            splits.iter().map(|(split, value)| Ok((split.clone(), paths(value)?))).collect()
+        None => {
+            Err("`dataset_kwargs.data_files` must say which files its documents are in; or give them with --data"
+                .into())
         }
+        Some(Value::Object(splits)) => splits.iter().map(|(split, value)| Ok((split.clone(), paths(value)?))).collect(),
         Some(value) => Ok(BTreeMap::from([("train".to_owned(), paths(value)?)])),
     }
 }
@@ -249,18 +250,16 @@ fn is_data(path: &Path) -> bool {
     [".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt"].iter().any(|ending| name.ends_with(ending))
 }
 
-fn of_hub(
-    file: &TaskFile,
-    id: &str,
-    source: &Source<'_>,
-) -> Result<BTreeMap<String, Vec<PathBuf>>, HarnessError> {
+fn of_hub(file: &TaskFile, id: &str, source: &Source<'_>) -> Result<BTreeMap<String, Vec<PathBuf>>, HarnessError> {
     let Some(hub) = source.hub else {
         let message = format!("its data set {id} is no folder here; give its documents with --data");
         return Err(HarnessError::Task { task: file.name.clone(), message });
     };
     let known = ["trust_remote_code", "revision", "streaming"];
     if let Some(key) = file.dataset_kwargs.keys().find(|key| !known.contains(&key.as_str())) {
-        let message = format!("`dataset_kwargs.{key}` is not supported for a data set of the hub; give its documents with --data");
+        let message = format!(
+            "`dataset_kwargs.{key}` is not supported for a data set of the hub; give its documents with --data"
+        );
         return Err(HarnessError::Task { task: file.name.clone(), message });
     }
     let mut found: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
@@ -274,8 +273,8 @@ fn of_hub(
 
 /// The cells that pandas takes for missing.
 const MISSING: [&str; 19] = [
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
-    "NaN", "None", "n/a", "nan", "null",
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null",
 ];
 
 /// Gives the columns of a table their types.
@@ -367,7 +366,8 @@ impl Shape {
     }
 
     fn fit_fields(&self, fields: &mut Map<String, Value>) {
-        let same = fields.len() == self.keys.len() && fields.keys().zip(&self.keys).all(|(key, (known, _))| key == known);
+        let same =
+            fields.len() == self.keys.len() && fields.keys().zip(&self.keys).all(|(key, (known, _))| key == known);
         if !same {
             let mut ordered = Map::new();
             for (key, _) in &self.keys {
@@ -407,11 +407,14 @@ mod tests {
         ]));
         unify(&mut rows);
         let text = python::dumps(&serde_json::to_value(&rows).expect("rows"));
-        assert_eq!(text, concat!(
-            r#"[{"a": 1.0, "s": {"x": [1.0], "z": "q", "y": null}, "b": null}, "#,
-            r#"{"a": 2.5, "s": {"x": [0.5], "z": null, "y": null}, "b": true}, "#,
-            r#"{"a": null, "s": null, "b": null}]"#
-        ));
+        assert_eq!(
+            text,
+            concat!(
+                r#"[{"a": 1.0, "s": {"x": [1.0], "z": "q", "y": null}, "b": null}, "#,
+                r#"{"a": 2.5, "s": {"x": [0.5], "z": null, "y": null}, "b": true}, "#,
+                r#"{"a": null, "s": null, "b": null}]"#
+            )
+        );
     }
 
     #[test]
@@ -421,10 +424,13 @@ mod tests {
             {"n": "-3", "m": "", "x": "2", "t": "false", "s": "null", "d": "1", "e": ""}
         ]));
         type_columns(&mut rows);
-        assert_eq!(serde_json::to_value(&rows).expect("rows"), json!([
-            {"n": 1, "m": 2.0, "x": 0.5, "t": true, "s": "a", "d": "007x", "e": null},
-            {"n": -3, "m": null, "x": 2.0, "t": false, "s": null, "d": "1", "e": null}
-        ]));
+        assert_eq!(
+            serde_json::to_value(&rows).expect("rows"),
+            json!([
+                {"n": 1, "m": 2.0, "x": 0.5, "t": true, "s": "a", "d": "007x", "e": null},
+                {"n": -3, "m": null, "x": 2.0, "t": false, "s": null, "d": "1", "e": null}
+            ])
+        );
     }
 
     #[test]

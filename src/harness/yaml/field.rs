@@ -110,7 +110,8 @@ impl Fields<'_> {
             Field::Text(text) if self.columns.contains(text) => self.template(text, doc),
             Field::Text(text) => {
                 let value = self.digits(self.template(text, doc)?);
-                let listed = value.as_str().filter(|text| text.len() > 1 && text.starts_with('[') && text.ends_with(']'));
+                let listed =
+                    value.as_str().filter(|text| text.len() > 1 && text.starts_with('[') && text.ends_with(']'));
                 Ok(match listed.and_then(|text| python::literal(text).ok()) {
                     Some(list) => list,
                     None => value,

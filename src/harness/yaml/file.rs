@@ -387,7 +387,8 @@ impl Reader<'_> {
         let indices = match below.value("fewshot_indices") {
             None => None,
             Some(value) => Some(
-                serde_json::from_value(value.clone()).map_err(|_| wrong("`fewshot_indices` must be a list of numbers"))?,
+                serde_json::from_value(value.clone())
+                    .map_err(|_| wrong("`fewshot_indices` must be a list of numbers"))?,
             ),
         };
         let field = |key: &str, own: Option<Field>| match given(key) {
@@ -438,30 +439,33 @@ impl Reader<'_> {
             }
             _ => return Err(self.wrong("an entry of `metric_list` needs `metric`, a name")),
         };
-        let aggregation = match entry.shift_remove("aggregation").filter(|value| !value.is_null()) {
-            None => None,
-            Some(Value::String(given)) => {
-                let known = AGGREGATIONS.into_iter().find(|known| *known == given);
-                Some(Aggregation::Named(known.ok_or_else(|| {
-                    self.wrong(format!("metric {name}: the aggregation {given:?} is not supported"))
-                })?))
-            }
-            Some(value) if function::named(&value).is_some() => {
-                let function = function::resolve(self.task, &value)?;
-                if !matches!(function.code, Code::Aggregation(_)) {
-                    return Err(self.wrong(format!("metric {name}: {} is no aggregation", function.name)));
+        let aggregation =
+            match entry.shift_remove("aggregation").filter(|value| !value.is_null()) {
+                None => None,
+                Some(Value::String(given)) => {
+                    let known = AGGREGATIONS.into_iter().find(|known| *known == given);
+                    Some(Aggregation::Named(known.ok_or_else(|| {
+                        self.wrong(format!("metric {name}: the aggregation {given:?} is not supported"))
+                    })?))
                 }
-                Some(Aggregation::Function(function))
-            }
-            Some(other) => return Err(self.wrong(format!("metric {name}: the aggregation {other} is no name"))),
-        };
+                Some(value) if function::named(&value).is_some() => {
+                    let function = function::resolve(self.task, &value)?;
+                    if !matches!(function.code, Code::Aggregation(_)) {
+                        return Err(self.wrong(format!("metric {name}: {} is no aggregation", function.name)));
+                    }
+                    Some(Aggregation::Function(function))
+                }
+                Some(other) => return Err(self.wrong(format!("metric {name}: the aggregation {other} is no name"))),
+            };
         let higher_is_better = entry.shift_remove("higher_is_better").as_ref().and_then(is_true);
         if entry.shift_remove("hf_evaluate").as_ref().and_then(is_true) == Some(true) && name != "exact_match" {
             return Err(self.wrong(format!("metric {name} comes from the `evaluate` library, which is not supported")));
         }
         if let Some((key, value)) = entry.iter().find(|(_, value)| function::named(value).is_some()) {
             function::resolve(self.task, value)?;
-            return Err(self.wrong(format!("metric {name}: the argument `{key}` is a function, which is not supported")));
+            return Err(
+                self.wrong(format!("metric {name}: the argument `{key}` is a function, which is not supported"))
+            );
         }
         Ok(MetricEntry { name, aggregation, higher_is_better, arguments: entry })
     }
@@ -493,7 +497,8 @@ impl Reader<'_> {
             let filters = filters.ok_or_else(|| self.wrong(format!("the filter {name} needs `filter`, a list")))?;
             let mut parsed = Vec::new();
             for filter in filters {
-                let filter = filter.as_object().ok_or_else(|| self.wrong(format!("the filter {name} is no mapping")))?;
+                let filter =
+                    filter.as_object().ok_or_else(|| self.wrong(format!("the filter {name} is no mapping")))?;
                 for value in filter.values().filter(|value| function::named(value).is_some()) {
                     function::resolve(self.task, value)?;
                 }

@@ -128,8 +128,11 @@ impl<'a> Selector<'a> {
         }
         self.open.push(name.into());
         // Keys that are not the group's own are defaults of its tasks.
-        let mut defaults: Tree =
-            tree.iter().filter(|(key, _)| !GROUP_KEYS.contains(&key.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let mut defaults: Tree = tree
+            .iter()
+            .filter(|(key, _)| !GROUP_KEYS.contains(&key.as_str()))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
         defaults.extend(changes.clone());
         let listed = match tree.get("task") {
             None | Some(Value::Null) => Vec::new(),
@@ -210,7 +213,8 @@ fn metrics(value: Option<&Value>) -> Result<Vec<GroupMetric>, String> {
         Some(one) => vec![one.clone()],
     };
     let metric = |entry: &Value| {
-        let metric = entry.get("metric").and_then(Value::as_str).ok_or("`aggregate_metric_list` needs `metric`, a name")?;
+        let metric =
+            entry.get("metric").and_then(Value::as_str).ok_or("`aggregate_metric_list` needs `metric`, a name")?;
         match entry.get("aggregation") {
             None | Some(Value::Null) => {}
             Some(Value::String(mean)) if mean == "mean" => {}

@@ -91,10 +91,13 @@ fn plain(value: serde_yaml_ng::Value, folder: &Path) -> Result<Value, String> {
         Yaml::Number(number) => {
             let whole = number.as_i64().map(Value::from).or_else(|| number.as_u64().map(Value::from));
             // Infinities and NaN have no place in JSON; Python prints them so.
-            whole.or_else(|| number.as_f64().and_then(serde_json::Number::from_f64).map(Value::Number))
+            whole
+                .or_else(|| number.as_f64().and_then(serde_json::Number::from_f64).map(Value::Number))
                 .unwrap_or_else(|| number.to_string().into())
         }
-        Yaml::Sequence(items) => Value::Array(items.into_iter().map(|item| plain(item, folder)).collect::<Result<_, _>>()?),
+        Yaml::Sequence(items) => {
+            Value::Array(items.into_iter().map(|item| plain(item, folder)).collect::<Result<_, _>>()?)
+        }
         Yaml::Mapping(items) => {
             let mut map = Map::new();
             for (key, value) in items {
@@ -132,12 +135,15 @@ mod tests {
 
     #[test]
     fn local_keys_win_over_included_ones_and_later_includes_over_earlier() {
-        let folder = folder("chain", &[
-            ("a.yaml", "include: [b_yaml, sub/c.yaml]\ntask: a\nx: 1\n"),
-            ("b_yaml", "task: b\nx: 2\ny: 2\nz: 2\ntask_list: [1]\n"),
-            ("sub/c.yaml", "include: ../d.yaml\ny: 3\nf: !function utils.f\n"),
-            ("d.yaml", "w: 4\ny: 4\n"),
-        ]);
+        let folder = folder(
+            "chain",
+            &[
+                ("a.yaml", "include: [b_yaml, sub/c.yaml]\ntask: a\nx: 1\n"),
+                ("b_yaml", "task: b\nx: 2\ny: 2\nz: 2\ntask_list: [1]\n"),
+                ("sub/c.yaml", "include: ../d.yaml\ny: 3\nf: !function utils.f\n"),
+                ("d.yaml", "w: 4\ny: 4\n"),
+            ],
+        );
         let tree = load(&folder.join("a.yaml")).expect("tree");
         let function = json!({"!function": "utils.f", "folder": folder.join("sub").display().to_string()});
         assert_eq!(Value::Object(tree), json!({"task": "a", "x": 1, "y": 3, "z": 2, "w": 4, "f": function}));
@@ -145,13 +151,16 @@ mod tests {
 
     #[test]
     fn files_that_cannot_be_read_are_named() {
-        let folder = folder("bad", &[
-            ("cycle.yaml", "include: cycle.yaml\n"),
-            ("list.yaml", "- a\n"),
-            ("broken.yaml", "a: [1\nb: 2\n"),
-            ("tag.yaml", "a: !python x\n"),
-            ("gone.yaml", "include: nowhere.yaml\n"),
-        ]);
+        let folder = folder(
+            "bad",
+            &[
+                ("cycle.yaml", "include: cycle.yaml\n"),
+                ("list.yaml", "- a\n"),
+                ("broken.yaml", "a: [1\nb: 2\n"),
+                ("tag.yaml", "a: !python x\n"),
+                ("gone.yaml", "include: nowhere.yaml\n"),
+            ],
+        );
         for (file, part) in [
             ("cycle.yaml", "includes itself"),
             ("list.yaml", "mapping"),

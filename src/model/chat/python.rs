@@ -173,13 +173,8 @@ pub(crate) fn tojson(value: &Value, indent: Option<Value>, options: Kwargs) -> R
 /// `json.dumps(value, indent=indent, ensure_ascii=False)`.
 pub(crate) fn dumps(value: &Json, indent: Option<&str>) -> String {
     let item = if indent.is_some() { "," } else { ", " };
-    let style = Style {
-        indent: indent.map(str::to_owned),
-        item: item.into(),
-        key: ": ".into(),
-        ascii: false,
-        sorted: false,
-    };
+    let style =
+        Style { indent: indent.map(str::to_owned), item: item.into(), key: ": ".into(), ascii: false, sorted: false };
     let mut out = String::new();
     style.write(value, 0, &mut out);
     out

@@ -92,10 +92,12 @@ mod tests {
     #[test]
     fn the_nodes_spell_the_texts() {
         // Numbers in base 3, as texts of up to six tokens.
-        let mut texts: Vec<Vec<u32>> = (1..400u32).map(|i| {
-            let digits = (0..6).map(|at| i.wrapping_mul(2_654_435_761) / 3u32.pow(at) % 3);
-            digits.take(1 + (i as usize * 7) % 6).collect()
-        }).collect();
+        let mut texts: Vec<Vec<u32>> = (1..400u32)
+            .map(|i| {
+                let digits = (0..6).map(|at| i.wrapping_mul(2_654_435_761) / 3u32.pow(at) % 3);
+                digits.take(1 + (i as usize * 7) % 6).collect()
+            })
+            .collect();
         texts.sort();
         let borrowed: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
         let trie = Trie::of(&borrowed);

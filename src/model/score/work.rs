@@ -46,6 +46,9 @@ struct Growing {
     is_greedy: bool,
 }
 
+/// The requests of each text that is run, and where the first token that each of them predicts stands in it.
+type Texts = BTreeMap<Vec<u32>, Vec<(usize, usize)>>;
+
 /// Makes the model of an adapter, or the base where none is named.
 type Choose<'a> = &'a dyn Fn(Option<&str>) -> Result<LanguageModel, ModelError>;
 
@@ -81,7 +84,7 @@ impl ScoreWork {
     ) -> Result<Self, ModelError> {
         let architecture = model.architecture();
         let vocab = architecture.vocab_size;
-        let mut groups: BTreeMap<_, BTreeMap<Vec<u32>, Vec<(usize, usize)>>> = BTreeMap::new();
+        let mut groups: BTreeMap<_, Texts> = BTreeMap::new();
         for (number, (adapter, request)) in requests.iter().enumerate() {
             let tokens = request.context.iter().chain(&request.continuation);
             if let Some(id) = tokens.copied().find(|id| *id as usize >= vocab) {
@@ -92,7 +95,7 @@ impl ScoreWork {
             texts.entry(ids).or_default().push((number, first));
         }
         let most = worthwhile_tokens(model).min(batch_tokens.max(1));
-        let group = |((adapter, class), texts): ((Option<&str>, Vec<usize>), BTreeMap<Vec<u32>, Vec<_>>)| {
+        let group = |((adapter, class), texts): ((Option<&str>, Vec<usize>), Texts)| {
             // Frequencies that follow the length are those of whole texts alone.
             let sharing = match class == architecture.length_class(1) {
                 true => Sharing::Prefixes,
@@ -113,9 +116,13 @@ impl ScoreWork {
     pub fn tokens_left(&self, finished: &[bool]) -> usize {
         let needed = |group: &Group| {
             let pieces = group.needed(finished).into_iter().filter_map(|pass| group.passes.passes.get(pass));
-            pieces.flat_map(Clone::clone).filter_map(|piece| group.passes.pieces.get(piece)).map(|piece| piece.tokens).sum()
+            pieces
+                .flat_map(Clone::clone)
+                .filter_map(|piece| group.passes.pieces.get(piece))
+                .map(|piece| piece.tokens)
+                .sum()
         };
-        self.groups.iter().map(|group| needed(group)).collect::<Vec<usize>>().into_iter().sum()
+        self.groups.iter().map(needed).sum()
     }
 
     /// Tokens of the largest pass.
@@ -123,7 +130,8 @@ impl ScoreWork {
         let tokens = |group: &Group, pass: &Range<usize>| -> usize {
             pass.clone().filter_map(|piece| group.passes.pieces.get(piece)).map(|piece| piece.tokens).sum()
         };
-        let passes = self.groups.iter().flat_map(|group| group.passes.passes.iter().map(move |pass| tokens(group, pass)));
+        let passes =
+            self.groups.iter().flat_map(|group| group.passes.passes.iter().map(move |pass| tokens(group, pass)));
         passes.max().unwrap_or(0)
     }
 
@@ -184,12 +192,12 @@ impl ScoreWork {
 impl Group {
     fn new(
         adapter: Option<&str>,
-        texts: BTreeMap<Vec<u32>, Vec<(usize, usize)>>,
+        texts: Texts,
         requests: &[(Option<&str>, &ScoreRequest)],
         sharing: Sharing,
         most: usize,
     ) -> Self {
-        let (texts, asked): (Vec<Vec<u32>>, Vec<Vec<(usize, usize)>>) = texts.into_iter().unzip();
+        let (texts, asked): (Vec<_>, Vec<_>) = texts.into_iter().unzip();
         let borrowed: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
         let passes = Passes::of(&borrowed, sharing, most);
         let mut reads: Vec<Reads> = passes.passes.iter().map(|_| Reads::default()).collect();
@@ -252,8 +260,11 @@ impl Group {
 
     /// The requests that a pass has completed, in their order.
     fn completed(&self, pass: usize, growing: &mut [Growing]) -> Vec<(usize, Score)> {
-        let mut requests: Vec<usize> =
-            self.reads.get(pass).map(|reads| reads.owners.iter().map(|(request, _)| *request).collect()).unwrap_or_default();
+        let mut requests: Vec<usize> = self
+            .reads
+            .get(pass)
+            .map(|reads| reads.owners.iter().map(|(request, _)| *request).collect())
+            .unwrap_or_default();
         requests.sort_unstable();
         requests.dedup();
         let done = |request: usize| {

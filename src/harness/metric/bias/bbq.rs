@@ -258,7 +258,7 @@ fn bias(
     for case in cases(variant, answered, metric)? {
         let in_context = case.roles.ambiguous == ambiguous;
         // HELM's factor reads the accuracy of both contexts.
-        if !in_context && !(variant == Variant::Helm && ambiguous) {
+        if !(in_context || variant == Variant::Helm && ambiguous) {
             continue;
         }
         let names = places(variant, &case, false);

@@ -125,7 +125,7 @@ impl Normal {
             text = text.to_lowercase();
         }
         text.retain(|character| {
-            !(self.punctuation && character.is_ascii_punctuation()) && !(self.numbers && character.is_ascii_digit())
+            !(self.punctuation && character.is_ascii_punctuation() || self.numbers && character.is_ascii_digit())
         });
         text
     }

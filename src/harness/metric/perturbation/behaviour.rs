@@ -30,7 +30,7 @@ pub fn mft(answered: &[Answered], _: &MetricUse) -> Samples {
         let total = cases.len();
         let failed = |examples: Vec<&Answered>| {
             let hits: Vec<f64> = examples.iter().filter_map(|example| correct(example)).collect();
-            let wrong = hits.iter().any(|&hit| hit == 0.0);
+            let wrong = hits.contains(&0.0);
             let first = examples.first()?;
             (!hits.is_empty()).then(|| item(first, f64::from(u8::from(wrong))))
         };

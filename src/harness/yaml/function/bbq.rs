@@ -19,9 +19,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("utils.process_docs_ambig", Code::Documents(|docs| with_groups(in_context(docs, "amb")?))),
     function("utils.process_docs_disambig", Code::Documents(|docs| with_groups(in_context(docs, "disamb")?))),
     function("utils.doc_to_choice", Code::Value(|doc| Ok(choices(doc)?.into()))),
-    function("utils.doc_to_target", Code::Value(|doc| {
-        targets(doc)?.first().copied().map(Value::from).ok_or_else(|| "there is no target".into())
-    })),
+    function(
+        "utils.doc_to_target",
+        Code::Value(|doc| targets(doc)?.first().copied().map(Value::from).ok_or_else(|| "there is no target".into())),
+    ),
     function("utils.doc_to_targets", Code::Value(|doc| Ok(targets(doc)?.into()))),
     function("utils.process_results_multiple_choice", Code::Results(chosen, Objective::Fairness)),
     function("utils.process_results_generate_until", Code::Results(generated, Objective::Fairness)),
@@ -76,7 +77,8 @@ fn with_groups(docs: Vec<Doc>) -> Result<Vec<Doc>, String> {
 }
 
 fn add_groups(doc: &mut Doc, before: &mut String) -> Result<(), String> {
-    let info = doc.get("answer_info").and_then(Value::as_object).ok_or("the field \"answer_info\" must be an object")?;
+    let info =
+        doc.get("answer_info").and_then(Value::as_object).ok_or("the field \"answer_info\" must be an object")?;
     let metadata = doc.get("additional_metadata").and_then(Value::as_object);
     let metadata = metadata.ok_or("the field \"additional_metadata\" must be an object")?;
     let stereotyped: Vec<String> =
@@ -173,9 +175,8 @@ fn generated(doc: &Doc, outcome: Outcome<'_>) -> Result<Vec<(String, DocValue)>,
     let words: BTreeSet<&str> = cleaned.split(' ').collect();
     let lower = said.to_lowercase();
     let unknown = || UNKNOWN.iter().chain(&UNKNOWN_GENERATED).any(|way| lower.contains(&way.to_lowercase()));
-    let names = |choice: &String| {
-        words.contains(clean(choice).as_str()) || (UNKNOWN.contains(&choice.as_str()) && unknown())
-    };
+    let names =
+        |choice: &String| words.contains(clean(choice).as_str()) || (UNKNOWN.contains(&choice.as_str()) && unknown());
     let mut answer = choices(doc)?.iter().position(names);
     if answer.is_none() {
         let mut groups = Vec::new();

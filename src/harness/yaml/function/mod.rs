@@ -76,6 +76,9 @@ impl DocValue {
     }
 }
 
+/// The metrics' values on one document, by name.
+pub type ResultsOf = fn(&Doc, Outcome<'_>) -> Result<Vec<(String, DocValue)>, String>;
+
 /// What a function does.
 #[derive(Clone, Copy)]
 pub enum Code {
@@ -84,7 +87,7 @@ pub enum Code {
     /// A text, target or list of choices of one document (`doc_to_text`, `doc_to_target`, `doc_to_choice`).
     Value(fn(&Doc) -> Result<Value, String>),
     /// The metrics' values on one document (`process_results`), and the objective that they speak of.
-    Results(fn(&Doc, Outcome<'_>) -> Result<Vec<(String, DocValue)>, String>, Objective),
+    Results(ResultsOf, Objective),
     /// One number of a metric's values on all documents (`aggregation`); NaN where there is none.
     Aggregation(fn(&[DocValue]) -> f64),
 }

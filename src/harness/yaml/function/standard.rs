@@ -16,23 +16,36 @@ const fn function(folder: &'static str, name: &'static str, code: Code) -> Funct
 pub(super) const FUNCTIONS: &[Function] = &[
     function("hellaswag", "utils.process_docs", Code::Documents(hellaswag)),
     function("winogrande", "preprocess_winogrande.doc_to_text", Code::Value(winogrande_answer)),
-    function("winogrande", "preprocess_winogrande.doc_to_target", Code::Value(|doc| {
-        Ok(python::strip(around_blank(doc)?.1).into())
-    })),
-    function("winogrande", "preprocess_winogrande.doc_to_choice", Code::Value(|doc| {
-        let (before, _) = around_blank(doc)?;
-        let filled = |field: &str| text(doc, field).map(|option| format!("{before}{option}"));
-        Ok(vec![filled("option1")?, filled("option2")?].into())
-    })),
+    function(
+        "winogrande",
+        "preprocess_winogrande.doc_to_target",
+        Code::Value(|doc| Ok(python::strip(around_blank(doc)?.1).into())),
+    ),
+    function(
+        "winogrande",
+        "preprocess_winogrande.doc_to_choice",
+        Code::Value(|doc| {
+            let (before, _) = around_blank(doc)?;
+            let filled = |field: &str| text(doc, field).map(|option| format!("{before}{option}"));
+            Ok(vec![filled("option1")?, filled("option2")?].into())
+        }),
+    ),
     function("truthfulqa", "utils.process_results_mc2", Code::Results(mass_of_truth, Objective::Accuracy)),
-    function("wikitext", "preprocess_wikitext.wikitext_detokenizer", Code::Value(|doc| {
-        Ok(detokenized(text(doc, "page")?)?.into())
-    })),
+    function(
+        "wikitext",
+        "preprocess_wikitext.wikitext_detokenizer",
+        Code::Value(|doc| Ok(detokenized(text(doc, "page")?)?.into())),
+    ),
     function("wikitext", "preprocess_wikitext.process_results", Code::Results(page, Objective::Accuracy)),
-    function("hendrycks_ethics", "utils.doc_to_text", Code::Value(|doc| {
-        let (first, second, _) = scenarios(doc)?;
-        Ok(format!("Scenario 1: {first}\nScenario 2: {second}\nQuestion: Is Scenario 1 preferable?\nAnswer:").into())
-    })),
+    function(
+        "hendrycks_ethics",
+        "utils.doc_to_text",
+        Code::Value(|doc| {
+            let (first, second, _) = scenarios(doc)?;
+            Ok(format!("Scenario 1: {first}\nScenario 2: {second}\nQuestion: Is Scenario 1 preferable?\nAnswer:")
+                .into())
+        }),
+    ),
     function("hendrycks_ethics", "utils.doc_to_target", Code::Value(|doc| Ok(scenarios(doc)?.2.into()))),
 ];
 
@@ -82,21 +95,23 @@ fn mass_of_truth(doc: &Doc, outcome: Outcome<'_>) -> Result<Vec<(String, DocValu
 /// A page of WikiText as people write.
 fn detokenized(page: &str) -> Result<String, String> {
     let mut text = page.replace("s '", "s'");
-    let swaps = |text: String, pairs: &[(&str, &str)]| {
-        pairs.iter().fold(text, |text, (from, to)| text.replace(from, to))
-    };
+    let swaps =
+        |text: String, pairs: &[(&str, &str)]| pairs.iter().fold(text, |text, (from, to)| text.replace(from, to));
     text = Pattern::new("/' [0-9]/")?.replace(&text, "/'[0-9]/", 0)?;
-    text = swaps(text, &[
-        (" @-@ ", "-"),
-        (" @,@ ", ","),
-        (" @.@ ", "."),
-        (" : ", ": "),
-        (" ; ", "; "),
-        (" . ", ". "),
-        (" ! ", "! "),
-        (" ? ", "? "),
-        (" , ", ", "),
-    ]);
+    text = swaps(
+        text,
+        &[
+            (" @-@ ", "-"),
+            (" @,@ ", ","),
+            (" @.@ ", "."),
+            (" : ", ": "),
+            (" ; ", "; "),
+            (" . ", ". "),
+            (" ! ", "! "),
+            (" ? ", "? "),
+            (" , ", ", "),
+        ],
+    );
     for (pattern, with) in [
         (r"\(\s*([^\)]*?)\s*\)", r"(\1)"),
         (r"\[\s*([^\]]*?)\s*\]", r"[\1]"),
@@ -106,16 +121,19 @@ fn detokenized(page: &str) -> Result<String, String> {
     ] {
         text = Pattern::new(pattern)?.replace(&text, with, 0)?;
     }
-    Ok(swaps(text, &[
-        ("= = = =", "===="),
-        ("= = =", "==="),
-        ("= =", "=="),
-        (" ° ", "°"),
-        (" \n", "\n"),
-        ("\n ", "\n"),
-        (" N ", " 1 "),
-        (" 's", "'s"),
-    ]))
+    Ok(swaps(
+        text,
+        &[
+            ("= = = =", "===="),
+            ("= = =", "==="),
+            ("= =", "=="),
+            (" ° ", "°"),
+            (" \n", "\n"),
+            ("\n ", "\n"),
+            (" N ", " 1 "),
+            (" 's", "'s"),
+        ],
+    ))
 }
 
 /// The page's likelihood over words and bytes of the page as it stands in the data.
