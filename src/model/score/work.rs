@@ -122,7 +122,7 @@ impl ScoreWork {
                 .map(|piece| piece.tokens)
                 .sum()
         };
-        self.groups.iter().map(needed).sum()
+        self.groups.iter().map(needed).sum::<usize>()
     }
 
     /// Tokens of the largest pass.
