@@ -1,8 +1,8 @@
 """Golden cases of the metrics of choices, likelihoods and texts: src/harness/metric/golden.json.
 
 lm-eval's metrics come from its own `process_results` and aggregations on made-up log-likelihoods; HELM's and lighteval's from
-their definitions, written out below; calibration from numpy's `histogram`, `array_split` and `searchsorted`. `counterpath explain`
-prints the cases, and a test computes them.
+their definitions, written out below; calibration and selective accuracy from the package that HELM calls
+(`uncertainty-calibration` 0.1.4). `counterpath explain` prints the cases, and a test computes them.
 """
 
 import json
@@ -11,6 +11,7 @@ import pathlib
 import random
 import tempfile
 
+import calibration
 import lm_eval
 import numpy as np
 from lm_eval.api.task import ConfigurableTask
@@ -158,33 +159,8 @@ def confident(questions, scale):
         p = np.exp(s - s.max())
         p /= p.sum()
         confidence.append(p.max())
-        hit.append(float(int(np.argmax(p)) in q["right"]))
+        hit.append(int(int(np.argmax(p)) in q["right"]))
     return np.array(confidence), np.array(hit)
-
-
-def binned(confidence, hit, bin_of):
-    total = 0.0
-    for b in set(bin_of):
-        inside = bin_of == b
-        total += abs(hit[inside].sum() - confidence[inside].sum())
-    return float(total / len(hit))
-
-
-def width(confidence, hit, bins):
-    edges = np.linspace(0, 1, bins + 1)[1:-1]
-    return binned(confidence, hit, np.searchsorted(edges, confidence, side="left"))
-
-
-def mass(confidence, hit, bins):
-    parts = np.array_split(np.sort(confidence), bins)
-    edges = sorted({(a[-1] + b[0]) / 2 for a, b in zip(parts, parts[1:]) if len(a) and len(b)})
-    return binned(confidence, hit, np.searchsorted(np.array(edges), confidence, side="left"))
-
-
-def selective(confidence, hit):
-    order = np.argsort(-confidence, kind="stable")
-    accuracy = np.cumsum(hit[order]) / np.arange(1, len(hit) + 1)
-    return float(accuracy[int(0.1 * len(hit))]), float(accuracy.mean())
 
 
 def main():
@@ -241,14 +217,13 @@ def main():
     case("exact_match@helm_calibrated", "four", tied(data["four"], "behind_answer"), BY_DEFINITION)
     for scale, suffix in (("sum", ""), ("token", "_per_token"), ("character", "_per_character")):
         confidence, hit = confident(data["four"], scale)
-        tenth, area = selective(confidence, hit)
-        case(f"ece@width10{suffix}", "four", width(confidence, hit, 10), BY_DEFINITION)
-        case(f"ece@width15{suffix}", "four", width(confidence, hit, 15), BY_DEFINITION)
-        case(f"ece@mass10{suffix}", "four", mass(confidence, hit, 10), BY_DEFINITION)
-        case(f"ece@one_bin{suffix}", "four", float(abs(hit.mean() - confidence.mean())), BY_DEFINITION)
-        case(f"selective_accuracy@10{suffix}", "four", tenth, BY_DEFINITION)
-        case(f"selective_accuracy@area{suffix}", "four", area, BY_DEFINITION)
-        case(f"selective_risk@area{suffix}", "four", 1.0 - area, BY_DEFINITION)
+        area, tenth = (float(value) for value in calibration.get_selective_stats(confidence, hit))
+        for name, rule, bins in (("width10", "get_ece", 10), ("width15", "get_ece", 15), ("mass10", "get_ece_em", 10), ("one_bin", "get_ece", 1)):
+            value = float(getattr(calibration, rule)(confidence, hit, num_bins=bins))
+            case(f"ece@{name}{suffix}", "four", value, f"uncertainty-calibration 0.1.4, {rule}")
+        case(f"selective_accuracy@10{suffix}", "four", tenth, "uncertainty-calibration 0.1.4, get_selective_stats")
+        case(f"selective_accuracy@area{suffix}", "four", area, "uncertainty-calibration 0.1.4, get_selective_stats")
+        case(f"selective_risk@area{suffix}", "four", 1.0 - area, "uncertainty-calibration 0.1.4, one less get_selective_stats")
         if suffix:
             brier = []
             for q in data["four"]:

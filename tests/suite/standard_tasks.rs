@@ -101,10 +101,10 @@ pub fn answer(model: &LanguageModel, task: &Task) -> Vec<Answered> {
 }
 
 /// lm-eval's key of a metric.
-fn key(metric: &str) -> &str {
+fn key(metric: &str) -> String {
     match metric {
-        "truthfulqa.mc1@lm-eval" | "truthfulqa.mc2@lm-eval" => "acc,none",
-        _ => metric.split('@').next().unwrap_or_default(),
+        "truthfulqa.mc1@lm-eval" | "truthfulqa.mc2@lm-eval" => "acc,none".into(),
+        _ => format!("{},none", metric.split('@').next().unwrap_or_default()),
     }
 }
 
@@ -116,7 +116,7 @@ fn prompts_are_those_of_lm_eval_and_so_are_scores() {
         LanguageModel::load(&shared.join("data/models/stories260K"), &LoadOptions::default()).expect("stories260K");
     let runs = golden["runs"].as_object().expect("runs");
     assert_eq!(runs.len(), 14);
-    let mut compared = 0;
+    let (mut compared, mut likelihoods) = (0, 0);
     for (name, run) in runs {
         let task = read(run, &shared);
         let samples = run["samples"].as_array().expect("samples");
@@ -130,27 +130,38 @@ fn prompts_are_those_of_lm_eval_and_so_are_scores() {
             joined.push_str(&found.concat());
         }
         assert_eq!(Some(hash(&joined).as_str()), run["task_hash"].as_str(), "{name}");
-        let answered = answer(&model, &task);
-        for (one, sample) in answered.iter().zip(samples) {
-            let found: Vec<f64> = one.responses.iter().filter_map(Response::loglikelihood).collect();
-            for (found, golden) in found.iter().zip(numbers(&sample["loglikelihoods"])) {
-                assert!((found - golden).abs() < 1e-4 * golden.abs().max(1.0), "{name}: {found} {golden}");
+        let mut answered = answer(&model, &task);
+        for (one, sample) in answered.iter_mut().zip(samples) {
+            let golden = numbers(&sample["loglikelihoods"]);
+            assert_eq!(golden.len(), one.responses.len(), "{name}");
+            for ((response, request), golden) in one.responses.iter_mut().zip(&one.question.requests).zip(golden) {
+                // A text that begins with a space is cut into other tokens by transformers 5, which puts a space before it by
+                // a rule of its own instead of this tokenizer's, and lm-eval rolls over a text with a second BOS.
+                let comparable = matches!(request, Request::Loglikelihood { context, .. } if !context.is_empty());
+                match response {
+                    Response::Loglikelihood { loglikelihood, .. } | Response::Rolling { loglikelihood, .. } => {
+                        let difference = (*loglikelihood - golden).abs();
+                        assert!(
+                            !comparable || difference < 1e-4 * golden.abs().max(1.0),
+                            "{name}: {loglikelihood} {golden}"
+                        );
+                        likelihoods += usize::from(comparable);
+                        *loglikelihood = golden;
+                    }
+                    Response::Text { .. } => {}
+                }
             }
         }
         for metric in &task.metrics {
             let samples = (task_metric(&metric.id).expect("known").collect)(&answered, metric).expect("collects");
             let value = samples[0].statistic.evaluate(&samples[0].items).expect("defined");
-            let key = if key(&metric.id).contains(',') {
-                key(&metric.id).to_owned()
-            } else {
-                format!("{},none", key(&metric.id))
-            };
+            let key = key(&metric.id);
             let golden = run["metrics"][&key].as_f64().unwrap_or_else(|| panic!("{name}: {key}"));
-            assert!((value - golden).abs() < 1e-4 * golden.max(1.0), "{name}: {key} {value} {golden}");
+            assert!((value - golden).abs() < 1e-9 * golden.max(1.0), "{name}: {key} {value} {golden}");
             compared += 1;
         }
     }
-    assert!(compared >= 20, "{compared} metrics");
+    assert!(compared >= 20 && likelihoods > 250, "{compared} metrics, {likelihoods} log-likelihoods");
 }
 
 /// What stories260K is known to do on real data: BLiMP's whole paradigms, and real texts over rolling windows.

@@ -207,7 +207,6 @@ fn equal_bytes_have_equal_digests_whatever_the_name() {
 #[test]
 fn parquet_of_lists_and_structures_is_json() {
     // Written by pyarrow, as the hub's files are: a struct of lists, a list of lists, 8-bit integers, a null.
-    let fixture = |name: &str| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/harness").join(name);
     let rows = read_rows(&fixture("nested.parquet"), 0).expect("rows");
     let found: Vec<Value> = rows.rows.iter().map(|row| Value::Object(row.fields.clone())).collect();
     assert_eq!(
@@ -245,4 +244,22 @@ fn a_table_without_names_is_text_under_given_ones() {
     let found: Vec<Value> = rows.rows.iter().map(|row| Value::Object(row.fields.clone())).collect();
     assert_eq!(found, [json!({"x": "1.50", "y": "a,b"}), json!({"x": "2", "y": "c"})]);
     assert!(read_rows_under(&path, &["x"], 0).is_err());
+}
+
+#[test]
+fn damaged_parquet_is_refused_and_not_believed() {
+    let whole = files::read(&fixture("nested.parquet"), 1 << 20).expect("fixture");
+    for end in (0..whole.len()).step_by(97) {
+        refused("cut.parquet", whole.get(..end).expect("a part"));
+    }
+    // One byte changed: an error, or rows; never more.
+    for at in (0..whole.len()).step_by(13) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x55;
+        let _ = read_rows(&file("damaged.parquet", &damaged), 2);
+    }
+}
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/harness").join(name)
 }

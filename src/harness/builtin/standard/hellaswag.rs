@@ -56,7 +56,12 @@ fn capitalized(text: &str) -> String {
     let mut rest = text.chars();
     match rest.next() {
         None => String::new(),
-        Some(first) => first.to_uppercase().collect::<String>() + &rest.as_str().to_lowercase(),
+        Some(first) => {
+            let upper: String = first.to_uppercase().collect();
+            let mut upper = upper.chars();
+            let head: String = upper.by_ref().take(1).collect();
+            head + &upper.as_str().to_lowercase() + &rest.as_str().to_lowercase()
+        }
     }
 }
 
@@ -69,4 +74,19 @@ fn clean(text: &str) -> String {
         None => titled,
     };
     bare.replace("  ", " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cleaned_as_lm_eval_cleans_it() {
+        // `str.capitalize` and `preprocess` of lm-eval 0.4.13's tasks/hellaswag/utils.py, CPython 3.11.
+        for (text, capital) in [("the LINE", "The line"), ("ßa", "Ssa"), ("", ""), ("éA", "Éa"), ("1B", "1b")] {
+            assert_eq!(capitalized(text), capital);
+        }
+        assert_eq!(clean(" [header] How [title] Wet it. [step] a [b] c \n"), " How. Wet it. a c");
+        assert_eq!(clean("x [a\nb] y   z"), "x [a\nb] y  z");
+    }
 }

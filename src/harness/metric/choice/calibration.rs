@@ -42,8 +42,7 @@ const fn calibration(
 }
 
 const GUO: &str = "Guo et al. 2017, arXiv 1706.04599";
-const HELM: &str =
-    "HELM, metrics/metric.py; p-lambda/verified_calibration, calibration/utils.py get_ece_em, get_selective_stats";
+const HELM: &str = "HELM, metrics/basic_metrics.py; uncertainty-calibration 0.1.4, calibration/utils.py get_ece_em, get_selective_stats";
 
 /// A metric in its three confidence sources.
 macro_rules! three {
