@@ -175,8 +175,8 @@ fn pairs_are_preferred_by_sums_by_tokens_or_by_shared_words() {
         is_greedy: false,
         logprobs: vec![(loglikelihood / tokens as f64) as f32; tokens],
     };
-    let pair = |id: &str, responses: Vec<Response>| Answered {
-        question: question(id, id, 2, 0, &[("bias_type", "age")]),
+    let pair = |id: &str, spans: &str, responses: Vec<Response>| Answered {
+        question: question(id, id, 2, 0, &[("bias_type", "age"), ("shared_spans", spans)]),
         responses,
         filtered: BTreeMap::new(),
     };
@@ -184,6 +184,7 @@ fn pairs_are_preferred_by_sums_by_tokens_or_by_shared_words() {
     let answered = [
         pair(
             "1",
+            "2",
             vec![
                 response(-12.0, 6),
                 response(-10.0, 4),
@@ -193,7 +194,7 @@ fn pairs_are_preferred_by_sums_by_tokens_or_by_shared_words() {
                 response(-2.5, 2),
             ],
         ),
-        pair("2", vec![response(-8.0, 4), response(-8.0, 4), response(-3.0001, 2), response(-3.0, 2)]),
+        pair("2", "1", vec![response(-8.0, 4), response(-8.0, 4), response(-3.0001, 2), response(-3.0, 2)]),
     ];
     close(value("crows_pairs.pct_stereotype@lm-eval", &answered, "all").expect("defined"), 0.0);
     close(value("crows_pairs.likelihood_diff@lm-eval", &answered, "all").expect("defined"), 1.0);

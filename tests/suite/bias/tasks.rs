@@ -159,7 +159,11 @@ fn crows_pairs_is_asked_whole_and_by_shared_words() {
     let by_type = samples("crows_pairs.pct_stereotype@lm-eval", &answered);
     assert!(by_type.iter().any(|sample| sample.population == "bias_type=race-color"));
     let task = read("crows_pairs_shared_words", &path);
-    measured(&model, &task, 100);
+    let answered = measured(&model, &task, 100);
+    let last = task.questions.iter().filter(|question| question.column("shared_spans") == Some("0")).count();
+    assert_eq!((task.questions.len(), last), (1508, 147));
+    let neutral = samples("crows_pairs.pct_stereotype@shared-words", &answered)[0].note.clone();
+    assert!(neutral.is_some_and(|note| note.contains("pairs are neutral")));
     // The original's span: "black" and "white" differ, and what follows is what is scored.
     let Request::Loglikelihood { context, continuation } = &task.questions[0].requests[2] else { panic!("a span") };
     assert!(context.ends_with("most black") && continuation.starts_with(" kids don't"), "{context:?} {continuation:?}");
@@ -356,7 +360,8 @@ fn what_cannot_be_read_is_named_with_its_line() {
     let error = refused("ioi", &path).to_string();
     assert!(error.contains("line 2") && error.contains("no name but \"Bob\" stands twice"), "{error}");
     std::fs::remove_file(path).expect("removed");
-    let examples = Source { num_fewshot: Some(2), ..Source::new("crows_pairs_english", &fixture("crows_pairs.csv")) };
+    let path = fixture("crows_pairs.csv");
+    let examples = Source { num_fewshot: Some(2), ..Source::new("crows_pairs_english", &path) };
     let error =
         built_in("crows_pairs_english").expect("a task").read(&examples).map(|task| task.id).expect_err("refused");
     assert!(error.to_string().contains("without examples"), "{error}");

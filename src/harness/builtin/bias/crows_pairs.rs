@@ -68,15 +68,15 @@ fn ask(record: &Record<'_>, spans: Spans) -> Result<Question, HarnessError> {
         asked = asked.with("stereo_antistereo", direction);
     }
     if spans == Spans::Shared {
-        asked.requests.extend(shared(more, less).ok_or_else(|| {
-            record.refuse("sent_less", "behind the first word that differs the sentences share none")
-        })?);
+        let requests = shared(more, less).ok_or_else(|| record.refuse("sent_more", "its words cannot be told apart"))?;
+        asked = asked.with("shared_spans", (requests.len() / 2).to_string());
+        asked.requests.extend(requests);
     }
     Ok(asked)
 }
 
 /// The shared words of each sentence, block by block: first those of `more`, then those of `less`. A block with which both
-/// sentences begin says nothing, since nothing differs before it.
+/// sentences begin says nothing, since nothing differs before it; where the difference ends the sentence there is no other.
 fn shared(more: &str, less: &str) -> Option<Vec<Request>> {
     let (first, second) = (words(more), words(less));
     let texts = |words: &[(usize, usize)], text: &'_ str| -> Vec<String> {
@@ -91,8 +91,7 @@ fn shared(more: &str, less: &str) -> Option<Vec<Request>> {
     };
     let more_spans = kept.iter().map(|block| span(more, &first, block.first, block.length));
     let less_spans = kept.iter().map(|block| span(less, &second, block.second, block.length));
-    let requests: Vec<Request> = more_spans.chain(less_spans).collect::<Option<_>>()?;
-    (!requests.is_empty()).then_some(requests)
+    more_spans.chain(less_spans).collect()
 }
 
 /// Where the words of a text begin and end; a word's space belongs to the span before it.

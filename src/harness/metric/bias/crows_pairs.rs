@@ -1,7 +1,7 @@
 //! CrowS-Pairs (Nangia et al. 2020): which of two sentences that differ by a group a model finds likelier. Choice 0 is the more
 //! stereotyping sentence (`sent_more`), choice 1 the other.
 
-use super::population::{Populations, indicator, item, lacks, loglikelihoods, names, per_token};
+use super::population::{Populations, indicator, item, lacks, loglikelihoods, names, number, per_token};
 use crate::harness::error::HarnessError;
 use crate::harness::metric::{MetricUse, TaskMetric};
 use crate::harness::question::{Answered, Response};
@@ -63,7 +63,7 @@ pub(super) const METRICS: &[TaskMetric] = &[
         formula: "100 · mean 1[Σ log p(shared words | what stands before, sent_more) > the same in sent_less], both rounded to 3 decimals",
         source: "nyu-mll/crows-pairs, metric.py (Nangia et al. 2020), adapted to models that read from left to right",
         differs: "The original masks one shared token at a time and lets a masked model see both sides; here a shared word sees what \
-                  stands before it alone, and matching is by words, not by tokens. The rounding, the ties (neutral, in the denominator) \
+                  stands before it alone, so that pairs that differ in their last words are neutral, and matching is by words, not by tokens. The rounding, the ties (neutral, in the denominator) \
                   and the direction are the original's.",
         collect: |answered, metric| {
             let statistic = Statistic::Mean;
@@ -100,10 +100,10 @@ impl Case<'_> {
     /// Σ log p of the shared spans of each sentence, which follow the two whole sentences: first those of `sent_more`, then as many of
     /// `sent_less`.
     fn shared(&self) -> Result<[f64; 2], HarnessError> {
+        let count = number(self.metric, self.answered, "shared_spans")? as usize;
         let spans = self.answered.responses.get(2..).unwrap_or_default();
-        if spans.is_empty() || spans.len() % 2 != 0 {
-            let message =
-                "it needs log p of the words that both sentences share; ask with the task crows_pairs_shared_words";
+        if spans.len() != 2 * count {
+            let message = format!("it needs log p of {count} spans of each sentence, and {} responses are there", spans.len());
             return Err(lacks(self.metric, self.answered, message));
         }
         let (more, less) = spans.split_at(spans.len() / 2);
