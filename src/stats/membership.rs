@@ -1,7 +1,5 @@
-//! Readings of likelihoods that membership and memorisation are told by: Min-K %, Min-K %++, bytes under zlib, exposure,
-//! LiRA. Numbers in, numbers out; what they mean for privacy is said where they are used.
-
-use std::io::Write;
+//! Readings of likelihoods that membership and memorisation are told by: Min-K %, Min-K %++, exposure, LiRA (the
+//! bytes of a text under zlib are [`crate::base::zlib_length`]). Numbers in, numbers out; what they mean for privacy is said where they are used.
 
 /// Min-K %: the mean of the lowest ⌊T·`share`⌋ of T ln p (Shi et al. 2024; mink-plus-plus' `run.py`, higher means a member).
 /// `None` where that is no token: other code takes one token then, or divides by 0.
@@ -22,13 +20,6 @@ pub fn min_k_plus_plus_token(logits: &[f64], token: usize) -> Option<f64> {
     let (mu, square) = logprobs.fold((0.0, 0.0), |(mu, square), lp| (mu + lp.exp() * lp, square + lp.exp() * lp * lp));
     let variance = square - mu * mu;
     (variance > 0.0).then_some((logits.get(token)? - normaliser - mu) / variance.sqrt())
-}
-
-/// Bytes of a text under zlib at its default level 6, header and checksum included (Carlini et al. 2021).
-pub fn zlib_bytes(text: &[u8]) -> Option<usize> {
-    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(6));
-    encoder.write_all(text).ok()?;
-    encoder.finish().ok().map(|bytes| bytes.len())
 }
 
 /// Exposure log₂|R| − log₂ rank of each secret among references, rank = references at or below it + 1 (Carlini et al. 2019;
@@ -84,12 +75,6 @@ mod tests {
             assert!((found - golden).abs() < 5e-9, "{found} {golden}");
         }
         assert_eq!(min_k_plus_plus_token(&[1.0, 1.0], 2), None);
-    }
-
-    #[test]
-    fn zlib_counts_as_pythons_does() {
-        assert_eq!(zlib_bytes(b"The quick brown fox jumps over the lazy dog."), Some(51));
-        assert_eq!(zlib_bytes("abc ".repeat(50).as_bytes()), Some(15));
     }
 
     #[test]

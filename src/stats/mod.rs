@@ -43,7 +43,7 @@ pub use harness::{HarnessAggregation, harness_bootstrap};
 pub use interval::{normal_cdf, quantile_of};
 pub use joint::{JointMetric, joint_replicates};
 pub use mediation::{Legs, odds, odds_ratio_effect, share_of_total};
-pub use membership::{exposure, lira, min_k, min_k_plus_plus_token, zlib_bytes};
+pub use membership::{exposure, lira, min_k, min_k_plus_plus_token};
 pub use multiplicity::{benjamini_hochberg, holm};
 pub use paired::{Paired, PairedDifference, PairingError, paired_difference};
 pub use permutation::{sign_flip, smallest_sign_flip};
