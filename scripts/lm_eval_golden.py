@@ -77,6 +77,8 @@ def main():
         try:
             ((value, greedy),) = harness.loglikelihood([request], disable_tqdm=True)
             context_ids, ids = harness._encode_pair(context, continuation) if context else (None, harness.tok_encode(continuation, add_special_tokens=False))
+            if not context and ids[0] == harness.prefix_token_id:
+                ids = ids[1:]
             return {"loglikelihood": value, "is_greedy": bool(greedy), "tokens": len(ids)}
         except Exception as error:  # noqa: BLE001 - what it refuses is part of the answer
             return {"refused": type(error).__name__}

@@ -311,6 +311,8 @@ impl LanguageModel {
             tree: Some(Branching { parents, kept }),
             keep: Keep::Nothing,
         };
+        // A pass of which nothing is read is read at one position, so that the last block runs there alone.
+        let reads = if reads.is_empty() { &[0] } else { reads };
         let rows: Vec<(usize, usize)> = reads.iter().map(|token| (0, *token)).collect();
         let found = self.decoder.likelihoods(pass, &rows, picks, &mut NoHooks)?;
         cache.kept(kept);

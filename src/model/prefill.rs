@@ -41,8 +41,7 @@ pub(super) fn prefill(
         let spans: Vec<Span> = pieces.zip(spans).map(owner).collect();
         let kept = passes.kept_by_all(pass, &rows);
         let tree = TreePass { ids: &ids, spans: &spans, parents: &parents, kept: &kept };
-        // Nothing is asked for yet; one position is read so that the last block runs there alone.
-        model.grow(cache, tree, &[0], &[])?;
+        model.grow(cache, tree, &[], &[])?;
     }
     Ok(())
 }

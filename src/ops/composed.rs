@@ -94,8 +94,8 @@ fn hidden_scores(queries: usize, keys: usize, mask: CausalMask, device: &Device)
 /// differ, paired as told.
 pub fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, pairing: Pairing) -> Result<Tensor> {
     let (pairs, width) = (cos.dim(D::Minus1)?, x.dim(D::Minus1)?);
-    let cos = cos.unsqueeze(cos.rank() - 1)?;
-    let sin = sin.unsqueeze(sin.rank() - 1)?;
+    let cos = cos.unsqueeze(cos.rank() - 1)?.to_dtype(x.dtype())?;
+    let sin = sin.unsqueeze(sin.rank() - 1)?.to_dtype(x.dtype())?;
     let turn = |first: &Tensor, second: &Tensor| {
         let turned_first = (first.broadcast_mul(&cos)? - second.broadcast_mul(&sin)?)?;
         let turned_second = (second.broadcast_mul(&cos)? + first.broadcast_mul(&sin)?)?;

@@ -49,7 +49,7 @@ impl ScoreStore {
     pub fn open(path: &Path) -> Result<Self, FileError> {
         let mut finished = BTreeMap::new();
         let mut number = 0;
-        let journal = Journal::replay(path, |Line { version, scores }| {
+        let journal = Journal::replay_alone(path, |Line { version, scores }| {
             number += 1;
             if version != VERSION {
                 let message = format!("scores of version {version}, this is version {VERSION}; remove the file");

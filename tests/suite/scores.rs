@@ -165,7 +165,7 @@ fn lora(model: &LanguageModel, seed: u64) -> Adapter {
     let adapter = Adapter::init(model, &spec, Seed::new(seed)).expect("adapter");
     // B begins at zero: an adapter that changes nothing would show nothing.
     for (name, var) in adapter.trainable() {
-        let noise = Tensor::randn(0f32, 0.05, var.shape(), var.device()).expect("noise");
+        let noise = Tensor::randn(0f32, 0.02, var.shape(), var.device()).expect("noise");
         var.set(&noise).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     adapter.frozen()

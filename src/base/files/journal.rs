@@ -10,11 +10,17 @@ use serde::de::DeserializeOwned;
 use super::{FileError, create_folder, io, json_line};
 
 /// An append-only file of JSON lines that survives a kill at any byte: a half-written last line is dropped when the
-/// journal is opened again. It has one writer at a time: while it is open it is locked, and opening it a second time is
-/// refused.
+/// journal is opened again.
 pub struct Journal {
     path: PathBuf,
     file: File,
+}
+
+/// Who may have a journal open.
+#[derive(PartialEq, Eq)]
+enum Writers {
+    One,
+    Any,
 }
 
 impl Journal {
@@ -29,7 +35,25 @@ impl Journal {
     }
 
     /// Opens or makes the journal and hands out the rows that are complete in it, one at a time.
-    pub fn replay<T, E>(path: &Path, mut each: impl FnMut(T) -> Result<(), E>) -> Result<Self, E>
+    pub fn replay<T, E>(path: &Path, each: impl FnMut(T) -> Result<(), E>) -> Result<Self, E>
+    where
+        T: DeserializeOwned,
+        E: From<FileError>,
+    {
+        Self::take_up(path, Writers::Any, each)
+    }
+
+    /// The same for a journal that has one writer at a time: while it is open it is locked (on Unix), and opening it a
+    /// second time is refused before anything is read.
+    pub fn replay_alone<T, E>(path: &Path, each: impl FnMut(T) -> Result<(), E>) -> Result<Self, E>
+    where
+        T: DeserializeOwned,
+        E: From<FileError>,
+    {
+        Self::take_up(path, Writers::One, each)
+    }
+
+    fn take_up<T, E>(path: &Path, writers: Writers, mut each: impl FnMut(T) -> Result<(), E>) -> Result<Self, E>
     where
         T: DeserializeOwned,
         E: From<FileError>,
@@ -38,7 +62,9 @@ impl Journal {
             create_folder(parent)?;
         }
         let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(io("open", path))?;
-        lock(&file).map_err(io("open", path))?;
+        if writers == Writers::One {
+            lock(&file).map_err(io("open", path))?;
+        }
         let mut complete = 0u64;
         let mut reader = BufReader::new(&file);
         let mut line = Vec::new();
