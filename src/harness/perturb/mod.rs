@@ -34,7 +34,7 @@ pub use choose::{Chosen, SUITES};
 pub use difference::{Change, Stretch, difference};
 pub use environment::{ENVIRONMENT, environments};
 pub use lists::{Lists, NameGroup};
-pub use suite::{Coverage, Material, Perturbed, RunnerRequest, Suite};
+pub use suite::{Coverage, Material, Perturbed, RunnerRequest, Suite, originals};
 pub use surface::{Role, Surface, Text};
 
 #[cfg(test)]

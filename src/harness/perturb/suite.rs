@@ -12,9 +12,10 @@ use super::lists::Lists;
 use super::surface::{Role, Surface};
 use super::words::{Matching, Phrases};
 use crate::base::{Seed, files};
-use crate::harness::metric::MetricUse;
-use crate::harness::question::{Question, Target, Variant};
-use crate::harness::{HarnessError, Task};
+use crate::harness::metric::{MetricUse, SUITE_METRICS, SUITE_TEXT_METRICS, task_metric};
+use crate::harness::question::{Answered, Question, Target, Variant};
+use crate::harness::{HarnessError, OutputType, Task};
+use crate::stats::Direction;
 
 /// What perturbations work with: word lists and paraphrases.
 pub struct Material {
@@ -284,15 +285,33 @@ fn read(question: &Question) -> Vec<String> {
 }
 
 impl Perturbed {
-    /// The metrics of the suite: each reads `of`, the metric that is compared between originals and variants; correctness where that is `None`.
-    pub fn metrics(of: Option<&str>) -> Vec<MetricUse> {
+    /// The metrics of the suite, for choices or for generated texts as the task has it. Each compares `of` between originals and
+    /// variants, correctness where that is `None`; all read originals and variants together, while the task's own metrics are
+    /// measured on [`originals`] alone.
+    ///
+    /// # Errors
+    /// No metric is called `of`.
+    pub fn metrics(&self, of: Option<&str>) -> Result<Vec<MetricUse>, HarnessError> {
+        let lower = of.map(task_metric).transpose()?.is_some_and(|metric| metric.direction == Direction::Lower);
+        let ids = match self.task.output_type {
+            OutputType::GenerateUntil => SUITE_TEXT_METRICS,
+            _ => SUITE_METRICS,
+        };
         let used = |id: &&str| {
-            let mut used = MetricUse::plain(id);
+            let mut used = MetricUse::plain(match *id {
+                "perturbation.worst_case" if lower => "perturbation.worst_case@lower",
+                id => id,
+            });
             if let Some(of) = of {
                 used.arguments.insert("of".into(), of.into());
             }
             used
         };
-        crate::harness::metric::SUITE_METRICS.iter().map(|id| used(id)).collect()
+        Ok(ids.iter().map(used).collect())
     }
+}
+
+/// The answers to questions that no perturbation made.
+pub fn originals(answered: &[Answered]) -> Vec<Answered> {
+    answered.iter().filter(|answer| answer.question.variant.is_none()).cloned().collect()
 }

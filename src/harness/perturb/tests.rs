@@ -231,6 +231,16 @@ fn an_instruction_goes_behind_the_input() {
     assert_eq!(parts(&made.task.questions[1].requests[0]).0, "Text: The dog sat down today.\nRead the text.\nAnswer:");
 }
 
+#[test]
+fn a_suite_names_its_metrics() {
+    let asked = question("q", json!({"t": "It is so."}), "It is so.", &["yes", "no"], 0);
+    let made = perturbed("case", &task(vec![asked], 0), 3);
+    let ids = |of| made.metrics(of).expect("metrics").into_iter().map(|used| used.id).collect::<Vec<_>>();
+    assert!(ids(None).contains(&"perturbation.worst_case".to_owned()));
+    assert!(ids(Some("perplexity")).contains(&"perturbation.worst_case@lower".to_owned()));
+    assert!(made.metrics(Some("perplexityy")).is_err());
+}
+
 fn words() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec![
         "He",

@@ -120,9 +120,9 @@ impl ScoreWork {
                 .flat_map(Clone::clone)
                 .filter_map(|piece| group.passes.pieces.get(piece))
                 .map(|piece| piece.tokens)
-                .sum()
+                .sum::<usize>()
         };
-        self.groups.iter().map(needed).sum::<usize>()
+        self.groups.iter().map(needed).sum()
     }
 
     /// Tokens of the largest pass.
