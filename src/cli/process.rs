@@ -14,6 +14,12 @@ pub fn prepare() {
             libc::mallopt(libc::M_ARENA_MAX, 1);
         }
     }
+    // A reader that has seen enough (`| head`) ends the process quietly; by default a print that fails is a panic.
+    #[cfg(unix)]
+    // SAFETY: no other thread runs yet, and the default action is no handler of ours.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
     if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
         // SAFETY: this is the first statement of the process that touches the environment; no other thread runs yet.
         unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };

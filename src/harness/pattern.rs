@@ -45,16 +45,23 @@ impl Pattern {
     pub fn replace(&self, text: &str, replacement: &str, count: usize) -> Result<String, String> {
         let replacement = Replacement::parse(replacement);
         let mut out = String::new();
-        let mut last = 0;
-        for (done, captures) in self.regex.captures_iter(text).enumerate() {
-            if count > 0 && done == count {
-                break;
-            }
-            let captures = captures.map_err(|error| format!("the pattern {:?}: {error}", self.written))?;
-            let Some(whole) = captures.get(0) else { continue };
+        let (mut last, mut from, mut done) = (0, 0, 0);
+        while from <= text.len() && (count == 0 || done < count) {
+            let found = self.regex.captures_from_pos(text, from);
+            let found = found.map_err(|error| format!("the pattern {:?}: {error}", self.written))?;
+            let Some(captures) = found else { break };
+            let Some(whole) = captures.get(0) else { break };
             out.push_str(text.get(last..whole.start()).unwrap_or_default());
             replacement.write(&captures, &mut out);
-            last = whole.end();
+            (last, done) = (whole.end(), done + 1);
+            // Python takes an empty match right behind another one; only a second empty one at a place is passed over.
+            from = match whole.start() == whole.end() {
+                true => text
+                    .get(last..)
+                    .and_then(|rest| rest.chars().next())
+                    .map_or(text.len() + 1, |c| last + c.len_utf8()),
+                false => last,
+            };
         }
         out.push_str(text.get(last..).unwrap_or_default());
         Ok(out)

@@ -91,7 +91,13 @@ fn node_scores_are_derivatives_along_the_difference() {
                     let slope =
                         slope(&model, |share| contrast(&model, pair, &mut Nudge(point, difference.clone(), share)));
                     let total = (contrast(&model, pair, &mut NoHooks)).abs().max(1.0);
-                    close(found.of_pair(number, unit), slope, total, 2e-3, &format!("{name} {point} unit {unit}"));
+                    close(
+                        found.of_pair(number, unit),
+                        slope,
+                        total.max(slope.abs()),
+                        2e-3,
+                        &format!("{name} {point} unit {unit}"),
+                    );
                     let seen = largest.entry(point.kind).or_default();
                     *seen = seen.max(slope.abs());
                     if matches!(point.kind, HookKind::ResidPre | HookKind::ResidPost) && point.layer == 1 {

@@ -173,15 +173,23 @@ fn a_judgement_counts_what_it_says() {
     let drawn: Vec<Circuit> = (0..30)
         .map(|number| random_circuit(graph, circuit.len(), Seed::new(2).fork(&format!("random circuit {number}"))))
         .collect();
-    let (mut farther, mut milder) = (0, 0);
+    // Circuits that break the model alike differ by rounding alone, which may fall to either side.
+    const ROUNDING: f64 = 1e-5;
+    let (mut farther, mut milder) = ([0, 0], [0, 0]);
     for circuit in &drawn {
         let runs = evaluator.metrics(&[circuit.mask(), circuit.knockout()]).expect("runs");
-        farther += usize::from(distance(&runs[0], &evaluator.whole) > distance(&own[0], &evaluator.whole));
-        milder += usize::from(distance(&runs[1], &evaluator.whole) < distance(&own[1], &evaluator.whole));
+        let beyond = |side: usize| distance(&runs[side], &evaluator.whole) - distance(&own[side], &evaluator.whole);
+        for (index, least) in [ROUNDING, -ROUNDING].into_iter().enumerate() {
+            farther[index] += usize::from(beyond(0) > least);
+            milder[index] += usize::from(-beyond(1) > least);
+        }
     }
-    assert_eq!(test("sufficiency").statistic, farther as f64 / 30.0);
-    assert_eq!(test("partial_necessity").statistic, milder as f64 / 30.0);
-    assert!(milder != 15, "a share that is not its own complement: {milder} of 30");
+    for (name, [surely, perhaps]) in [("sufficiency", farther), ("partial_necessity", milder)] {
+        let share = test(name).statistic;
+        let within = surely as f64 / 30.0 <= share && share <= perhaps as f64 / 30.0;
+        assert!(within, "{name}: {share}, by hand {surely} to {perhaps} of 30");
+    }
+    assert!(milder[0] > 15, "a share that is not its own complement: {milder:?} of 30");
     // Clusters are the items, and the complement's scores are held against the model's.
     assert_eq!((test("equivalence").n, test("independence").n), (5, 5));
     let [cut, whole] = [&own[1], &evaluator.whole].map(|metrics| evaluator.by_cluster(metrics));

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use counterpath::base::Silent;
-use counterpath::model::hub::{HubError, HubOptions, Network, fetch};
+use counterpath::model::hub::{HubError, HubOptions, Network, fetch, fetch_dataset};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -63,11 +63,15 @@ fn answer(
     let (mut status, mut extra, mut body) = ("404 Not Found", String::new(), b"no such thing".to_vec());
     if required_token.is_some_and(|required| token.as_deref() != Some(&format!("Bearer {required}"))) {
         status = "401 Unauthorized";
-    } else if path == "/api/models/org/tiny/revision/main" || path == "/api/models/org/tiny/revision/v1" {
+    } else if path == "/api/models/org/tiny/revision/main"
+        || path == "/api/models/org/tiny/revision/v1"
+        || path == "/api/datasets/org/tiny/revision/refs%2Fconvert%2Fparquet"
+    {
         let siblings: Vec<_> = files.keys().map(|name| serde_json::json!({ "rfilename": name })).collect();
         status = "200 OK";
         body = serde_json::json!({ "siblings": siblings, "sha": COMMIT }).to_string().into_bytes();
-    } else if let Some(name) = path.strip_prefix(&format!("/org/tiny/resolve/{COMMIT}/"))
+    } else if let Some(name) =
+        path.strip_prefix("/datasets").unwrap_or(&path).strip_prefix(&format!("/org/tiny/resolve/{COMMIT}/"))
         && let Some(content) = files.get(name)
     {
         let (from, to) = match range.as_deref().and_then(|range| range.split_once('-')) {
@@ -163,4 +167,33 @@ fn what_is_no_checkpoint_is_named() {
     assert!(matches!(error, Err(HubError::NoCheckpoint { file: "config.json", .. })), "{error:?}");
     let error = fetch("org/other", "main", &options(&endpoint, &scratch("other"), Network::Online), &Silent);
     assert!(matches!(error, Err(HubError::Fetch { .. })), "{error:?}");
+}
+
+#[test]
+fn a_data_set_comes_in_its_parquet_form_and_stays_in_the_cache() {
+    let files = BTreeMap::from([
+        ("english/test/0000.parquet", b"PAR1".to_vec()),
+        ("english/test/0001.parquet", b"PAR2".to_vec()),
+        ("english/partial-train/0000.parquet", b"PAR3".to_vec()),
+        ("french/test/0000.parquet", b"PAR4".to_vec()),
+        (".gitattributes", b"x".to_vec()),
+    ]);
+    let (endpoint, _) = serve(files, None);
+    let cache = scratch("data-set");
+    let online = options(&endpoint, &cache, Network::Online);
+    let offline = options("http://127.0.0.1:1", &cache, Network::Offline);
+    let error = fetch_dataset("org/tiny", Some("english"), &offline, &Silent).expect_err("nothing is here yet");
+    assert!(matches!(error, HubError::NotCached { .. }) && error.to_string().contains("HF_HUB_OFFLINE"), "{error}");
+    let read = |options: &HubOptions| {
+        let files = fetch_dataset("org/tiny", Some("english"), options, &Silent).expect("files");
+        let content = |path: &PathBuf| String::from_utf8(std::fs::read(path).expect("a file")).expect("text");
+        files.iter().map(|(split, path)| (split.clone(), content(path))).collect::<Vec<_>>()
+    };
+    let wanted = [("train", "PAR3"), ("test", "PAR1"), ("test", "PAR2")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    assert_eq!(read(&online), wanted);
+    assert_eq!(read(&offline), wanted);
+    for (config, part) in [(None, "english, french"), (Some("german"), "\"german\"")] {
+        let error = fetch_dataset("org/tiny", config, &online, &Silent).expect_err("no such part").to_string();
+        assert!(error.contains(part), "{error}");
+    }
 }

@@ -125,7 +125,8 @@ fn shared_passes_are_as_near_to_double_precision_as_one_request_at_a_time() {
                 alone = alone.max((plain - exact).abs());
             }
         }
-        assert!(ours <= (2.0 * alone).max(2e-6), "{}: {ours:e} from double precision, alone {alone:e}", case.name);
+        // Both are the largest of some hundred roundings.
+        assert!(ours <= (3.0 * alone).max(2e-6), "{}: {ours:e} from double precision, alone {alone:e}", case.name);
     }
 }
 

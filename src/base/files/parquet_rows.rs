@@ -26,6 +26,17 @@ pub fn read_parquet(path: &Path) -> Result<Vec<ParquetRow>, FileError> {
     }
     let refuse = |error: ParquetError| FileError::Malformed { path: path.to_path_buf(), message: error.to_string() };
     let reader = SerializedFileReader::new(file).map_err(refuse)?;
+    // The crate takes places and lengths of columns as they stand and stops the process where one is negative.
+    let columns = reader.metadata().row_groups().iter().flat_map(|group| group.columns());
+    for column in columns {
+        let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+        if start.min(column.data_page_offset()).min(column.compressed_size()).min(column.num_values()) < 0 {
+            return Err(refuse(ParquetError::General(format!(
+                "column {}: a place or length below zero",
+                column.column_path()
+            ))));
+        }
+    }
     let rows = reader.get_row_iter(None).map_err(refuse)?;
     rows.map(|row| row.map(|row| fields(&row)).map_err(refuse)).collect()
 }

@@ -237,7 +237,7 @@ fn a_suite_names_its_metrics() {
     let made = perturbed("case", &task(vec![asked], 0), 3);
     let ids = |of| made.metrics(of).expect("metrics").into_iter().map(|used| used.id).collect::<Vec<_>>();
     assert!(ids(None).contains(&"perturbation.worst_case".to_owned()));
-    assert!(ids(Some("perplexity")).contains(&"perturbation.worst_case@lower".to_owned()));
+    assert!(ids(Some("perplexity@lm-eval")).contains(&"perturbation.worst_case@lower".to_owned()));
     assert!(made.metrics(Some("perplexityy")).is_err());
 }
 

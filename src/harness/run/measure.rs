@@ -114,6 +114,7 @@ fn usual(metric: &str) -> Aggregation {
         "f1" => "f1",
         "mcc" => "matthews_corrcoef",
         "median" => "median",
+        "brier_score" => "brier_score",
         _ => "mean",
     })
 }

@@ -264,7 +264,7 @@ fn key_of(line: &str) -> Option<&'static str> {
     let bare = line.trim_start_matches(['"', '\'']);
     let key = KEYS.into_iter().find(|key| bare.starts_with(key))?;
     let rest = bare.get(key.len()..)?.trim_start_matches(['"', '\'']).trim_start();
-    rest.strip_prefix(':').filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r'])).map(|_| key)
+    rest.strip_prefix(':').filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n'])).map(|_| key)
 }
 
 /// The blocks of the keys that matter: the line and the indented or listed lines below it.

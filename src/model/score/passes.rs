@@ -301,7 +301,8 @@ mod tests {
             let needed = passes.needed(wanted);
             let again = walk(&passes, &borrowed, &needed);
             assert!(again.iter().all(|path| texts.iter().any(|text| text.starts_with(path))), "most {most}");
-            assert!(most >= 100 || needed.len() < all.len(), "most {most}: {needed:?} of {}", all.len());
+            // Where every pass begins inside a branch of the one before it, all stand on each other.
+            assert!(most > 33 || needed.len() < all.len(), "most {most}: {needed:?} of {}", all.len());
         }
     }
 

@@ -44,7 +44,7 @@ pub(super) fn strict(text: &str) -> Cow<'_, str> {
 pub(super) fn read(path: &Path) -> Result<Value, FileError> {
     let text = files::read_text(path)?;
     serde_json::from_str(&strict(&text))
-        .map_err(|error| FileError::Malformed { path: path.to_path_buf(), message: error.to_string() })
+        .map_err(|error| FileError::Malformed { path: path.to_path_buf(), message: format!("not JSON: {error}") })
 }
 
 #[cfg(test)]

@@ -68,7 +68,8 @@ fn ask(record: &Record<'_>, spans: Spans) -> Result<Question, HarnessError> {
         asked = asked.with("stereo_antistereo", direction);
     }
     if spans == Spans::Shared {
-        let requests = shared(more, less).ok_or_else(|| record.refuse("sent_more", "its words cannot be told apart"))?;
+        let requests =
+            shared(more, less).ok_or_else(|| record.refuse("sent_more", "its words cannot be told apart"))?;
         asked = asked.with("shared_spans", (requests.len() / 2).to_string());
         asked.requests.extend(requests);
     }

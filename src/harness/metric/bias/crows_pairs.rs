@@ -103,7 +103,8 @@ impl Case<'_> {
         let count = number(self.metric, self.answered, "shared_spans")? as usize;
         let spans = self.answered.responses.get(2..).unwrap_or_default();
         if spans.len() != 2 * count {
-            let message = format!("it needs log p of {count} spans of each sentence, and {} responses are there", spans.len());
+            let message =
+                format!("it needs log p of {count} spans of each sentence, and {} responses are there", spans.len());
             return Err(lacks(self.metric, self.answered, message));
         }
         let (more, less) = spans.split_at(spans.len() / 2);

@@ -186,3 +186,7 @@ fn keep(docs: Vec<Doc>, field: &str, chosen: impl Fn(&str) -> bool) -> Result<Ve
     }
     Ok(kept)
 }
+
+#[cfg(test)]
+#[path = "../function_tests.rs"]
+mod tests;
