@@ -40,7 +40,6 @@ TASKS = [
     "stories_last_word",
     "stories_rolling",
     "contexts_several",
-    "samples_given",
     "crows_local",
     "crows_local_race",
     "bbq_local",

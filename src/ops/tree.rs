@@ -263,25 +263,43 @@ fn score(q: &[f32], turned: &[f32], scores: &mut [f32]) {
 fn weigh(weights: &[f32], values: &[f32], stride: usize, z: &mut [f32]) {
     let mut done = 0;
     for part in z.chunks_mut(SIDE) {
-        let mut sums = [0f32; SIDE];
-        sums.iter_mut().zip(part.iter()).for_each(|(sum, z)| *sum = *z);
-        let wide = part.len();
-        for (weight, value) in weights.iter().zip(values.chunks(stride.max(1))) {
-            let value = value.get(done..done + wide).unwrap_or_default();
-            match (value.first_chunk::<SIDE>(), value.as_chunks::<LANES>()) {
-                (Some(value), _) => sums.iter_mut().zip(value).for_each(|(sum, value)| *sum += weight * value),
-                (None, (whole, rest)) => {
-                    let (wide, narrow) = sums.split_at_mut(whole.len() * LANES);
-                    for (sums, value) in wide.as_chunks_mut::<LANES>().0.iter_mut().zip(whole) {
-                        sums.iter_mut().zip(value).for_each(|(sum, value)| *sum += weight * value);
-                    }
-                    narrow.iter_mut().zip(rest).for_each(|(sum, value)| *sum += weight * value);
-                }
+        let (whole, rest) = part.as_chunks_mut::<LANES>();
+        let (wide, narrow) = (whole.len() * LANES, rest.len());
+        match whole {
+            [a, b, c, d] => weigh_lanes([a, b, c, d], weights, values, (stride, done)),
+            [a, b, c] => weigh_lanes([a, b, c], weights, values, (stride, done)),
+            [a, b] => weigh_lanes([a, b], weights, values, (stride, done)),
+            [a] => weigh_lanes([a], weights, values, (stride, done)),
+            _ => {}
+        }
+        if narrow > 0 {
+            for (weight, value) in weights.iter().zip(values.chunks(stride.max(1))) {
+                let value = value.get(done + wide..done + wide + narrow).unwrap_or_default();
+                rest.iter_mut().zip(value).for_each(|(sum, value)| *sum += weight * value);
             }
         }
-        part.iter_mut().zip(sums).for_each(|(z, sum)| *z = sum);
-        done += wide;
+        done += wide + narrow;
     }
+}
+
+/// The same for channels `from..` in full lanes, whose sums stay in registers.
+#[inline(always)]
+fn weigh_lanes<const N: usize>(
+    z: [&mut [f32; LANES]; N],
+    weights: &[f32],
+    values: &[f32],
+    (stride, from): (usize, usize),
+) {
+    let mut sums = [[0f32; LANES]; N];
+    sums.iter_mut().zip(&z).for_each(|(sums, z)| *sums = **z);
+    for (weight, value) in weights.iter().zip(values.chunks(stride.max(1))) {
+        let lanes = value.get(from..).map(|value| value.as_chunks::<LANES>().0);
+        let Some(lanes) = lanes.and_then(|lanes| lanes.first_chunk::<N>()) else { break };
+        for (sums, lanes) in sums.iter_mut().zip(lanes) {
+            sums.iter_mut().zip(lanes).for_each(|(sum, value)| *sum += weight * value);
+        }
+    }
+    z.into_iter().zip(sums).for_each(|(z, sums)| *z = sums);
 }
 
 /// The same with a mask over all stored positions and all tokens of the pass: on devices, and in other precisions.

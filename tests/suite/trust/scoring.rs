@@ -168,6 +168,39 @@ fn a_stopped_request_file_goes_on_and_gives_the_same_bytes() {
 }
 
 #[test]
+fn what_one_task_has_scored_no_other_runs_again() {
+    let Some(model) = stories() else { return };
+    let path = scratch("shared").join("scores.jsonl");
+    let request = |name: &str, start: &str| {
+        let context = encode(&model, &format!("One day, {name}"), Special::Default);
+        (format!("{name}/{start}"), ScoreRequest { context, continuation: encode(&model, start, Special::None) })
+    };
+    let first: Vec<_> = ["Lily", "Tim", "Sam"].iter().map(|name| request(name, "was very happy.")).collect();
+    let mut both = first.clone();
+    both.extend(["Lily", "Mia", "Tim"].iter().map(|name| request(name, "went home.")));
+    let ask = |requests: &[(String, ScoreRequest)], progress: &StopAfter| {
+        let mut store = ScoreStore::open(&path).expect("journal");
+        let mut pass = Pass { store: &mut store, batch_tokens: 30, progress };
+        score_requests(checkpoint(&model), requests, &mut pass)
+    };
+    let (go, stop) = (
+        || StopAfter { batches: u64::MAX, seen: AtomicU64::new(0) },
+        || StopAfter { batches: 0, seen: AtomicU64::new(0) },
+    );
+    let scored = ask(&first, &go()).expect("scores");
+    // A progress that stops before the first pass: nothing of it runs, and all is answered, to the bit and ln p by token.
+    assert_eq!(ask(&first, &stop()).expect("kept"), scored);
+    assert!(scored.iter().all(|score| score.logprobs.len() == score.num_tokens && score.num_tokens > 1));
+    assert!(ask(&both, &stop()).is_err(), "three requests are new");
+    let more = ask(&both, &go()).expect("scores");
+    assert_eq!(more[..3], scored);
+    assert_eq!(ScoreStore::open(&path).expect("journal").len(), 6);
+    let lines = std::fs::read_to_string(&path).expect("journal").lines().count();
+    ask(&both, &go()).expect("kept");
+    assert_eq!(std::fs::read_to_string(&path).expect("journal").lines().count(), lines, "nothing is written twice");
+}
+
+#[test]
 fn refusals_come_before_the_first_forward() {
     let Some(model) = stories() else { return };
     let folder = scratch("refusals");
