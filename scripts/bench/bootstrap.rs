@@ -12,7 +12,7 @@ fn items(name: &str, count: usize, per: usize) -> Vec<Item> {
     let (mut easy, mut rng) = (Seed::new(11).fork("clusters").rng(), Seed::new(11).fork(name).rng());
     let mut chance = 0.0;
     let item = |id: usize| {
-        if id % per == 0 {
+        if id.is_multiple_of(per) {
             chance = seed::uniform(&mut easy);
         }
         let value = f64::from(u8::from(seed::uniform(&mut rng) < chance));

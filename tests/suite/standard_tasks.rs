@@ -170,7 +170,7 @@ fn prompts_are_those_of_lm_eval_and_so_are_scores() {
             compared += 1;
         }
     }
-    assert!(compared >= 20 && likelihoods > 250, "{compared} metrics, {likelihoods} log-likelihoods");
+    assert!(compared >= 17 && likelihoods > 200, "{compared} metrics, {likelihoods} log-likelihoods");
 }
 
 /// What stories260K is known to do on real data: BLiMP's whole paradigms, and real texts over rolling windows.

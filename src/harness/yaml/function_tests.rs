@@ -96,7 +96,7 @@ fn functions_answer_as_those_of_lm_eval() {
 #[test]
 fn python_that_is_not_known_is_named() {
     let value = serde_json::json!({FUNCTION: "utils.process_docs", FOLDER: "/tasks/unheard_of"});
-    let error = resolve("my_task", &value).err().expect("refused").to_string();
+    let error = resolve("my_task", &value).expect_err("refused").to_string();
     for part in ["my_task", "process_docs", "/tasks/unheard_of/utils.py"] {
         assert!(error.contains(part), "{error}");
     }
