@@ -268,12 +268,7 @@ fn values_and_errors_are_those_of_lm_eval() {
             close(&format!("{group} {key}"), &file["groups"][group][key], theirs);
         }
     }
-    for (key, names) in golden()["top"].as_object().expect("keys") {
-        let mut ours: Vec<&str> = file[key].as_object().expect("a mapping").keys().map(String::as_str).collect();
-        ours.sort_unstable();
-        assert_eq!(Value::from(ours), *names, "{key}");
-    }
-    for key in golden()["keys"].as_array().expect("keys") {
+    for key in golden()["top"].as_array().expect("keys") {
         let key = key.as_str().expect("a key");
         assert!(key == "samples" || file.contains_key(key), "{key} is missing");
     }
