@@ -134,7 +134,7 @@ fn belongs(option: &str, name: &str, named: &Named) -> Result<(), HarnessError> 
 /// One task's questions.
 ///
 /// # Errors
-/// As [`build`]; a built-in task without documents.
+/// As `build`; a built-in task without documents.
 pub fn planned(
     found: &Found,
     asked: &Asked<'_>,

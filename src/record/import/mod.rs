@@ -2,7 +2,7 @@
 //!
 //! The format is told from the content, never from the name. A log names its model and says nothing of its weights, so
 //! an imported record's model has the log's format as its family, no parameters, and the digest of the log's bytes.
-//! What a metric means and which way is better comes from the log where it says so, else from [`names`]; what nobody
+//! What a metric means and which way is better comes from the log where it says so, else from `names`; what nobody
 //! says is descriptive. Items keep their [`Fingerprint`], by which two logs prove that they asked the same.
 
 mod detect;
